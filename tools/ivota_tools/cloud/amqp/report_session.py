@@ -219,8 +219,7 @@ class ReportSession:
                 self._obey(channel)
                 self._probe(confirmed)
         finally:
-            with contextlib.suppress(AMQPError, OSError):
-                connection.close()
+            _drop(connection)
 
     def _obey(self, channel: BlockingChannel) -> None:
         with self._lock:
@@ -291,3 +290,17 @@ class ReportSession:
             )
             for host, port in nodes
         ]
+
+
+def _drop(connection: pika.BlockingConnection) -> None:
+    """End the connection, so that the next process gets the unacknowledged reports first.
+
+    `close()` cancels the consumers one by one: RabbitMQ would then give later reports of the same
+    devices to the next process, before the unacknowledged ones return to their queue.
+    """
+    with contextlib.suppress(AMQPError, OSError):
+        transport = connection._impl._transport  # pika has no public way
+        if transport is not None:
+            transport.abort()
+        while not connection.is_closed:
+            connection.process_data_events(WAIT_S)
