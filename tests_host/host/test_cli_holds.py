@@ -36,8 +36,8 @@ def test_no_text_steers_the_terminal(name, monkeypatch, capsys):
     for which, options in (("out", {}), ("err", {"stderr": True})):
         made = terminal.safe_console(force_terminal=True, no_color=True, width=200, **options)
         monkeypatch.setattr(terminal, which, made)
-    firmware = {"id": 1, "version": EVIL, "application": EVIL, "kind": "raw", "size": 1,
-                "uploaded_at": time.time()}  # fmt: skip
+    firmware = {"id": 1, "version": EVIL, "application": "a", "hardware": None, "kind": "raw",
+                "size": 1, "uploaded_at": time.time()}  # fmt: skip
     with contextlib.suppress(Exception):
         if name == "table":
             terminal.out.print(firmware_views.firmware_table([firmware]))

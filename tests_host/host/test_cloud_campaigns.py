@@ -482,7 +482,7 @@ def test_tags_groups_and_who_did_it(fleet):
     lines = [line for line in fleet.api.audit() if line["subject"] in (one.name, name)]
     assert {line["who"] for line in lines} == {"local"}
     assert [line["action"] for line in lines] == [
-        "device tag", "device tag", "group", "group", "group removed",
+        "device tag", "device tag", "group set", "group set", "group removed",
     ]  # fmt: skip
 
 

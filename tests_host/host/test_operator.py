@@ -122,6 +122,8 @@ READS = ("devices", "watch", "why", "attempts", "audit", "health", "group list",
 ELSEWHERE = (
     "demo",
     "cloud",
+    "intake",
+    "console",
     "board",
     "sim",
     "backup",

@@ -277,6 +277,9 @@ class Servers:
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Servers]:
     """Run the servers. Raises ToolchainError if one is missing and cannot be fetched."""
+    # Fetch the programs first: meanwhile another program could take one of the ports.
+    for program in (web_servers.nginx, web_servers.apache, web_servers.varnish):
+        program()
     servers = Servers(
         folder, _free_ports("http", "https", "asking", "apache", "apache_tls", "varnish")
     )
