@@ -85,7 +85,7 @@ class Run:
         hosts = ",".join(f"{HOST}:{node.amqp_port}" for node in rabbit.nodes)
         self._broker = f"amqp://{USER}@{hosts}"
         self._devices, self._url, self._console = devices, url, console
-        self._sent = 0
+        self._sent = self._lost = self._twice = 0
         self.busy = 0.0  # the share of the processor's time in the last `rate`
 
     def rate(self, count: int) -> float:
@@ -110,7 +110,10 @@ class Run:
             self._acknowledged()
             self._await_stored()
         distinct = self._distinct()
-        lost, twice = self._sent - distinct, self._rows() - distinct
+        # Less those of earlier kills.
+        lost = self._sent - distinct - self._lost
+        twice = self._rows() - distinct - self._twice
+        self._lost, self._twice = self._lost + lost, self._twice + twice
         self._console.print(f"lost {lost}, twice {twice}")
         return lost, twice
 

@@ -47,6 +47,8 @@ def measure(url: str, devices: int, console: Console) -> dict[str, Figure]:
     database.close()
     usual = statistics.median(before)
     console.print(f"{len(during)} transactions of reports, {len(steps)} steps in {took:.0f} s")
+    slowest = sorted(range(len(steps)), key=lambda number: -steps[number])[:5]
+    console.print("slowest steps:", {number: round(steps[number], 2) for number in slowest})
     return {
         "start_1m_wait_ms": Figure(round(1000 * (max(during) - usual), 1), "<= 250", "ms"),
         "start_1m_transaction_ms": Figure(round(1000 * max(steps), 1), "<= 250", "ms"),
