@@ -210,8 +210,9 @@ def test_boards_say_what_they_are_and_what_a_version_died_of(browser, tmp_path):
             for board in boards.values():
                 board.power_on()
             version_of_each(api, tmp_path, "0.2", "def main():\n    pass\n", "done")
-            page.goto(f"{cloud.api_url}/?q=hardware:rev-a")
             row = page.get_by_role("row", name="P/attic")
+            expect(row).to_be_visible(timeout=WAIT_MS)  # the empty page has reloaded itself
+            page.goto(f"{cloud.api_url}/?q=hardware:rev-a")
             expect(row).to_contain_text("0.2", timeout=WAIT_MS)
             expect(page.get_by_role("row", name="P/garage")).to_have_count(0)
             row.get_by_role("link").first.click()
