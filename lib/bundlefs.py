@@ -13,6 +13,8 @@ import io
 import sys
 from binascii import crc32
 
+from micropython import const
+
 # A frozen copy has a bare name, which another file on flash may also have; the boot loader
 # verifies the image. The copies on flash are imported by their whole paths.
 if __file__[-3:] == ".py" and "/" in __file__:
@@ -28,17 +30,17 @@ if __file__[-3:] == ".py" and "/" in __file__:
 FORMATS = (2,)  # of the bundles that this module mounts (docs/formats.md)
 VERSION = "0.1.0"  # of the package that came with it, which runs if a bundle has none
 
-_STATE = "/ivota-state.json"
-_DIR = 0x4000
-_FILE = 0x8000
+_STATE = const("/ivota-state.json")
+_DIR = const(0x4000)
+_FILE = const(0x8000)
 
-_MAGIC = b"\xd2\xcd\x31"
+_MAGIC = const(b"\xd2\xcd\x31")
 # Kinds of ROMFS records:
-_PADDING = 1
-_VERBATIM = 2
-_FOLDER = 4
-_PLAIN = 5
-_DEPTH = 8  # nested folders
+_PADDING = const(1)
+_VERBATIM = const(2)
+_FOLDER = const(4)
+_PLAIN = const(5)
+_DEPTH = const(8)  # nested folders
 
 
 class Bundle:
@@ -410,4 +412,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 6b0136bd
+# f73293c3

@@ -16,7 +16,7 @@ class Folder:
         return getattr(self.system, name)
 
     def rename(self, path, name):
-        rename = ffi.open(None).func("i", "rename", "ss")
+        rename = ffi.open(None).func("i", b"rename", "ss")
         if rename(self.path(path), self.path(name)):
             raise OSError(os.errno())
 

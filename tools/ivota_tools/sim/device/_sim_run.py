@@ -13,7 +13,7 @@ import vfs
 
 
 def start():
-    machine._libc.func("i", "prctl", "ii")(1, 9)  # no board outlives its host process
+    machine._libc.func("i", b"prctl", "ii")(1, 9)  # no board outlives its host process
     args = sys.argv[1:]
     machine._cause = int(args[0])
     machine._id = binascii.unhexlify(args[1])
@@ -22,7 +22,7 @@ def start():
         if len(place) == 1:
             from _sim_host import Folder
 
-            machine._libc.func("i", "chdir", "s")(place[0])  # the base of relative paths
+            machine._libc.func("i", b"chdir", "s")(place[0])  # the base of relative paths
             system = Folder(place[0])
             vfs.umount("/")
             vfs.mount(system, "/")
@@ -53,7 +53,7 @@ def _run(path):
         return True
     except SystemExit:
         print("MPY: soft reboot")
-        machine._libc.func("v", "_exit", "i")(machine.SOFT_RESET + 80)
+        machine._libc.func("v", b"_exit", "i")(machine.SOFT_RESET + 80)
     except BaseException as e:
         sys.print_exception(e)
 

@@ -153,4 +153,4 @@ class open:
         pass
 
     def func(self, _result, name, _arguments):
-        return _functions[name]
+        return _functions[name if isinstance(name, str) else name.decode()]

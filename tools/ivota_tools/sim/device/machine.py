@@ -12,6 +12,8 @@ WDT_RESET = 3
 DEEPSLEEP_RESET = 4
 SOFT_RESET = 5
 
+# C functions are looked up with bytes: a short str would stay in the heap as a name, as none does
+# on a board, where this module is in C.
 _libc = ffi.open(None)
 _cause = PWRON_RESET
 _id = b""
@@ -27,7 +29,7 @@ def unique_id():
 
 # Exits at once, without the finalisers that would still write to the flash.
 def reset():
-    _libc.func("v", "_exit", "i")(HARD_RESET + 80)
+    _libc.func("v", b"_exit", "i")(HARD_RESET + 80)
 
 
 # As on a board, where it ends the running program with SystemExit: extmod/modmachine.c has
@@ -45,7 +47,7 @@ class WDT:
             raise ValueError
         # struct itimerval: no interval, then seconds and microseconds
         self.time = array.array("l", (0, 0, timeout // 1000, timeout % 1000 * 1000))
-        self.set = _libc.func("i", "setitimer", "ipp")
+        self.set = _libc.func("i", b"setitimer", "ipp")
         self.feed()
 
     def feed(self):
