@@ -30,7 +30,7 @@ if __file__[-3:] == ".py" and "/" in __file__:
 FORMATS = (2,)  # of the bundles that this module mounts (docs/formats.md)
 VERSION = "0.1.0"  # of the package that came with it, which runs if a bundle has none
 
-_STATE = const("/ivota-state.json")
+_STATE = "/ivota-state.json"
 _DIR = const(0x4000)
 _FILE = const(0x8000)
 
@@ -412,4 +412,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# f73293c3
+# 1c983224

@@ -234,6 +234,7 @@ def test_intakes_share_the_reports_and_the_leader_is_killed(
             kitchen.hello(version)
             wait_until(lambda: api.device("P/kitchen")["state"] == "done", "the update's end")
 
+        assert all(each.url for each in intakes)  # started: RabbitMQ has their queues
         kitchen.hello("0.1")
         wait_until(lambda: api.devices(), "the first report")
         update("0.2")
@@ -346,6 +347,23 @@ def exists(node: Node, queue: str) -> bool:
         except pika.exceptions.ChannelClosedByBroker:
             return False
     return True
+
+
+@pytest.mark.slow
+def test_a_session_survives_the_loss_of_its_queues(rabbit: Cluster) -> None:
+    processes, sender = Processes(rabbit.nodes, 1), Sender(rabbit.nodes[0].mqtt_port)
+    try:
+        with pika.BlockingConnection(parameters(rabbit.nodes[0])) as connection:
+            for name in topology.queue_names():
+                connection.channel().queue_delete(name)
+        (session,) = processes.sessions
+        wait_until(lambda: not session.connected, "the session to notice")
+        wait_until(lambda: session.connected, "the session to return")
+        sender.send(range(DEVICES))
+        wait_until(lambda: processes.all_there(DEVICES), "the reports")
+    finally:
+        processes.end()
+        sender.end()
 
 
 @pytest.mark.slow

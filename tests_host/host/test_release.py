@@ -275,7 +275,7 @@ def test_limits_are_those_of_the_board():
         ("lib/ivota/bundle_check.py", f"len(name) < {board_limits.NAME_SIZE + 1}"),
         ("lib/bundlefs.py", "not value >> 28"),
         ("lib/bundlefs.py", f"len(name) < {board_limits.NAME_SIZE + 1}"),
-        ("lib/bundlefs.py", f"_DEPTH = {board_limits.FOLDERS_DEEP}  #"),
+        ("lib/bundlefs.py", f"_DEPTH = const({board_limits.FOLDERS_DEEP})  #"),
     ):
         assert text in (CHECKOUT / path).read_text()
     assert board_limits.FILE_SIZE >> 28 == 0 and (board_limits.FILE_SIZE + 1) >> 28

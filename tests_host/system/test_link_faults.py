@@ -336,7 +336,7 @@ def test_reconnecting_costs_neither_heap_nor_sockets(
 
     found = run(tmp_path, broker.port, name, rounds=60)
     assert found["reconnects"] == 60
-    assert found["heap_growth_bytes"] == 0
+    assert found["heap_growth_bytes"] <= 0
     assert found["open_sockets_growth"] == 0
 
 

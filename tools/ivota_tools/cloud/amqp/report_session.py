@@ -20,6 +20,7 @@ from pika.exceptions import (
     AuthenticationError,
     ChannelClosedByBroker,
     ConnectionClosedByBroker,
+    ConnectionClosedByClient,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
     UnroutableError,
@@ -299,8 +300,8 @@ def _drop(connection: pika.BlockingConnection) -> None:
     devices to the next process, before the unacknowledged ones return to their queue.
     """
     with contextlib.suppress(AMQPError, OSError):
-        transport = connection._impl._transport  # pika has no public way
-        if transport is not None:
-            transport.abort()
+        if not connection.is_closed:
+            reason = ConnectionClosedByClient(0, "dropped with its unacknowledged reports")
+            connection._impl._terminate_stream(reason)  # pika has no public way
         while not connection.is_closed:
             connection.process_data_events(WAIT_S)
