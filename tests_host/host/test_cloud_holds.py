@@ -30,8 +30,9 @@ from ivota_tools.cloud.event_stream import Places
 from ivota_tools.cloud.http_deadlines import Deadlines
 from ivota_tools.cloud.network_addresses import Networks, network
 from ivota_tools.cloud.rollout.assignment import assign
-from ivota_tools.cloud.store import models, retention
+from ivota_tools.cloud.store import models, retention, store_ownership
 from ivota_tools.cloud.store.database import Database
+from ivota_tools.cloud.store.file_store import FolderStore
 from ivota_tools.cloud.store.models import Audit, Firmware
 from ivota_tools.firmware import release
 
@@ -507,6 +508,20 @@ def test_a_database_belongs_to_one_data_folder(tmp_path):
         (tmp_path / "one").rename(tmp_path / "three")
         with Cloud(tmp_path / "three", **options):
             pass
+
+
+def test_a_process_waits_for_the_one_that_claims_the_database(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_ownership, "NOTE_S", 120.0)
+    database = Database(postgres_support.new_database())
+    store = FolderStore(tmp_path)
+    assert store_ownership._is_new(database)  # the other process has come this far
+    known = database.setting(store_ownership.SETTING, lambda: "the other's")
+    other = threading.Timer(0.5, store.keep_note, (store_ownership.NAME, known))
+    other.start()
+    store_ownership.expect_own(database, store)
+    other.join()
+    assert store.note(store_ownership.NAME) == known
+    database.close()
 
 
 @pytest.mark.parametrize("token", ["1234", "a" * 64, "secretsecretsecretsecret", "0" * 32])

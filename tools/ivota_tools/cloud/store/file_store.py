@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ...common import atomic_write
+
 LEFTOVER_S = 86400.0
 _NAME = re.compile(r"([0-9a-f]{64})\.bin")
 
@@ -145,7 +147,7 @@ class FolderStore(FileStore):
 
     def keep_note(self, name: str, text: str) -> None:
         # Several processes may write it at the same time, with the same contents.
-        (self._folder / name).write_text(text + "\n")
+        atomic_write.write(self._folder / name, text + "\n")
 
     def _path(self, sha256: str) -> Path:
         return self._folder / file_name(sha256)

@@ -58,7 +58,7 @@ def _expect_folder(database: Database, store: FileStore) -> None:
     hashes = _hashes(database)
     missing = hashes - {each.sha256 for each in store.files()}
     until = time.monotonic() + NOTE_S
-    while mine is None and not is_new and time.monotonic() < until:
+    while not mine and not is_new and time.monotonic() < until:
         time.sleep(0.1)
         mine = store.note(NAME)
     if mine != known and (missing or not hashes) and not is_new:
