@@ -251,6 +251,7 @@ def test_targets_in_chunks_of_the_same_statements(database, monkeypatch):
 
 def test_pushes_and_ends_take_the_same_statements_for_more_devices(database, monkeypatch):
     """Even if neighbours change different columns."""
+    monkeypatch.setattr(campaign_assignments, "MOST", 250)
     number, _ = campaign(database, stages=[], query="all", mismatched=True, timeout_s=50.0)
     finish(database, number)
     later = time.time() + 100

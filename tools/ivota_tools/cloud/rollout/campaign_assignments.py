@@ -14,7 +14,7 @@ from ..store.device_acceptance import ACCEPTED
 from ..store.models import Assignment, Campaign, Device, Member
 from . import assignment_states, campaign_counts, restored_attempts
 
-MOST = 250  # devices per transaction
+MOST = 100  # devices per transaction
 _COLUMNS = Assignment.__table__.columns
 
 

@@ -27,7 +27,7 @@ UrlOf = Callable[[Firmware, int], DownloadUrl]
 
 log = logging.getLogger("ivota.cloud")
 
-PUSHES_MOST = 500  # in one transaction
+PUSHES_MOST = 200  # in one transaction
 NAMED_MOST = 5  # in the log
 
 

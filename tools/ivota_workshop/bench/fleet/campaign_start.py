@@ -1,16 +1,19 @@
 """Start a campaign over the whole fleet while devices report, and measure how long reports wait.
 
 The wait is that of the slowest transaction of reports during the start, less the median of those
-before it. The other transactions are those of the leading process, which selects the devices.
+before it. The other transactions are those of the leading process, which selects the devices; one
+of its steps has several.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
-from sqlalchemy import select
+from sqlalchemy import Connection, Engine, event, select
 
 from ivota_tools.cloud.metrics.measurements import Measurements
 from ivota_tools.cloud.rollout import campaign_actions, campaign_counts
@@ -39,7 +42,8 @@ def measure(url: str, devices: int, console: Console) -> dict[str, Figure]:
         go(process)
         time.sleep(QUIET_S)
         before = said(process)
-        steps, took = _start(database, number, console)
+        with _transactions() as transactions:
+            steps, took = _start(database, number, console)
         go(process)
         assert process.stdout
         during = [float(line) for line in process.stdout.read().split()]
@@ -49,9 +53,12 @@ def measure(url: str, devices: int, console: Console) -> dict[str, Figure]:
     console.print(f"{len(during)} transactions of reports, {len(steps)} steps in {took:.0f} s")
     slowest = sorted(range(len(steps)), key=lambda number: -steps[number])[:5]
     console.print("slowest steps:", {number: round(steps[number], 2) for number in slowest})
+    console.print(
+        f"{len(transactions)} transactions, the median {statistics.median(transactions):.3f} s"
+    )
     return {
         "start_1m_wait_ms": Figure(round(1000 * (max(during) - usual), 1), "<= 250", "ms"),
-        "start_1m_transaction_ms": Figure(round(1000 * max(steps), 1), "<= 250", "ms"),
+        "start_1m_transaction_ms": Figure(round(1000 * max(transactions), 1), "<= 250", "ms"),
         "start_1m_s": Figure(round(took, 1), "", "s"),
         "tally_1m_ms": Figure(round(tally_ms, 2), "<= 20", "ms"),
     }
@@ -77,6 +84,28 @@ def said(process) -> list[float]:  # type: ignore[no-untyped-def]
     while time.monotonic() < until:
         found.append(float(process.stdout.readline()))
     return found
+
+
+@contextmanager
+def _transactions() -> Iterator[list[float]]:
+    """Provide the seconds of each transaction of this process, from its first statement on."""
+    took: list[float] = []
+    begun: dict[Connection, float] = {}
+
+    def begin(connection: Connection) -> None:
+        begun[connection] = time.perf_counter()
+
+    def end(connection: Connection) -> None:
+        took.append(time.perf_counter() - begun.pop(connection))
+
+    hooks = (("begin", begin), ("commit", end), ("rollback", end))
+    for name, hook in hooks:
+        event.listen(Engine, name, hook)
+    try:
+        yield took
+    finally:
+        for name, hook in hooks:
+            event.remove(Engine, name, hook)
 
 
 def _start(database: Database, number: int, console: Console) -> tuple[list[float], float]:
