@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
@@ -17,6 +17,8 @@ from found import some
 
 from ivota_tools.board.config import check_config
 from ivota_tools.cli import app
+from ivota_tools.cloud.accounts import refusal_log
+from ivota_tools.cloud.api.bulk_schemas import ActionIn
 from ivota_workshop import api_reference, config_schema
 from ivota_workshop.bench import figures
 
@@ -33,6 +35,23 @@ def test_every_event_is_documented_and_no_other() -> None:
         found |= set(re.findall(r'log\(\s*"(?:info|warning|error)",\s*"(\w+)"', text))
     table = (CHECKOUT / "docs" / "events.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == found and len(found) > 30
+
+
+def test_every_action_in_the_audit_log_is_documented() -> None:
+    written = {action for _, action in refusal_log._KINDS.values()}
+    written |= {"campaign stopped", "campaign finished"}  # made from the state
+    written |= {
+        f"device {action}" for action in get_args(ActionIn.model_fields["action"].annotation)
+    }
+    for path in (CHECKOUT / "tools" / "ivota_tools" / "cloud").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "audit_log.note":
+                if isinstance(call.args[2], ast.Constant):
+                    written.add(call.args[2].value)
+    text = (CHECKOUT / "docs" / "operate.md").read_text().split("## Who changed this?")[1]
+    rows = re.findall(r"^\| (`.+?) \|", text.split("\n## ")[0], re.M)
+    documented = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    assert sorted(some(written, 40)) == sorted(documented)
 
 
 def test_every_key_of_the_configuration_is_documented() -> None:

@@ -13,6 +13,7 @@ from .common.api_connection import Connection
 from .common.api_connection import Json as Json
 
 POLL_S = 0.3
+BULK_MOST = 500  # devices in a request
 PART = 1 << 16  # bytes of an upload between two progress updates
 ENDED = ("done", "failed", "cancelled", "skipped")
 
@@ -189,6 +190,34 @@ class Client(Connection):
     def query(self, text: str) -> list[Json]:
         """List the devices that match a query now."""
         return self._pages("query", text=text)
+
+    def first(self, query: str, count: int) -> list[Json]:
+        """List the first devices that match a query, by id."""
+        return self._list("query", text=query, limit=count)
+
+    def count(self, query: str) -> int:
+        """Count the devices that match a query now."""
+        return int(self._object("GET", "query/count", params={"text": query})["devices"])
+
+    def act_on_matching(
+        self, query: str, action: str, *, expected: int | None = None, **order: Any
+    ) -> Iterator[int]:
+        """Act on all devices that match a query; yield after each part how many were changed.
+
+        `action`: tag (`order`: add, remove), properties (application, hardware), retire or delete.
+        With `expected`, the cloud refuses unless exactly this number of devices matches, and
+        changes no more than that.
+        """
+        changed, given = 0, {"query": query, "action": action, "expected": expected, **order}
+        while True:
+            if expected is not None:
+                given["limit"] = max(1, min(expected - changed, BULK_MOST))
+            part = self._object("POST", "query/action", json=given)
+            changed += part["devices"]
+            yield changed
+            if not part["more"] or (expected is not None and changed >= expected):
+                return
+            given |= {"after": part["after"], "entry": part["entry"], "expected": None}
 
     def groups(self) -> list[Json]:
         return self._pages("groups")

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from ..api_client import Client, Json
+from . import bulk_actions
 from . import device_views as views
-from .device_names import DeviceName
+from .bulk_actions import DryRun, Where
+from .device_names import DeviceName, OneDevice
 from .terminal import AsJson, Yes, err, fail, out, print_json, say, show, sure
 
 
@@ -82,16 +84,34 @@ def cancel(device: DeviceName, as_json: AsJson = False) -> None:
 
 
 def tag(
-    device: DeviceName,
-    add: Annotated[list[str] | None, typer.Argument(help="Tags to add.")] = None,
+    device: OneDevice = None,
+    tags: Annotated[
+        list[str] | None, typer.Argument(help="Tags to add to the device.", metavar="[TAG]...")
+    ] = None,
+    add: Annotated[
+        list[str] | None, typer.Option("--add", "-a", help="Tag to add; repeatable.")
+    ] = None,
     remove: Annotated[
         list[str] | None, typer.Option("--remove", "-r", help="Tag to remove; repeatable.")
     ] = None,
+    where: Where = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add tags to a device, or remove them."""
+    """Add tags to a device, or to all that match a query, or remove them."""
+    if where is not None and device is not None:
+        fail("specify either a device or --where; with --where, add tags with --add")
+    name = bulk_actions.one(device, where, dry_run)
+    new = [*(tags or ()), *(add or ())]
+    if where is not None and not (new or remove):
+        fail("specify tags with --add or --remove")
+    if name is None:
+        assert where is not None
+        return bulk_actions.act(
+            where, "tag", "changed", dry_run=dry_run, as_json=as_json, add=new, remove=remove or []
+        )
     with Client() as client:
-        found = client.tag(client.device(device)["id"], add or (), remove or ())
+        found = client.tag(client.device(name)["id"], new, remove or ())
     show(found, as_json, lambda found: " ".join([found["device"], *found["tags"]]))
 
 
@@ -140,26 +160,52 @@ def accept(
 
 
 def retire(
-    device: DeviceName,
+    device: OneDevice = None,
+    where: Where = None,
+    dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Retire a device: stop its updates, block its sign-in, keep its history."""
+    """Retire a device, or all that match a query.
+
+    Retiring stops a device's updates, blocks its sign-in and keeps its history.
+    """
+    name = bulk_actions.one(device, where, dry_run)
+    if name is None:
+        assert where is not None
+        question = "Retire {}? They get no firmware, and cannot sign in."
+        return bulk_actions.act(
+            where, "retire", "retired",
+            question=question, yes=yes, dry_run=dry_run, as_json=as_json,
+        )  # fmt: skip
     with Client() as client:
-        named = client.device(device)
+        named = client.device(name)
         sure(f"Retire {named['device']}? It gets no firmware, and cannot sign in.", yes, "retired")
         found = client.retire_device(named["id"])
     show(found, as_json, "{device} retired".format_map)
 
 
 def delete(
-    device: DeviceName,
+    device: OneDevice = None,
+    where: Where = None,
+    dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete a device and its entire history. A device that still runs joins again."""
+    """Delete a device, or all that match a query, with their entire history.
+
+    A device that still runs joins again.
+    """
+    name = bulk_actions.one(device, where, dry_run)
+    if name is None:
+        assert where is not None
+        question = "Permanently delete {} and their entire history?"
+        return bulk_actions.act(
+            where, "delete", "deleted",
+            question=question, yes=yes, dry_run=dry_run, as_json=as_json,
+        )  # fmt: skip
     with Client() as client:
-        found = client.device(device)
+        found = client.device(name)
         sure(f"Permanently delete {found['device']} and its entire history?", yes, "deleted")
         client.delete_device(found["id"])
     show(found, as_json, "{device} deleted".format_map)

@@ -22,6 +22,9 @@ def _names(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)][:COMPLETED_MOST]
 
 
+OneDevice = Annotated[
+    str | None, typer.Argument(help="PRODUCT/NAME, or just NAME.", autocompletion=_names)
+]
 DeviceName = Annotated[
     str, typer.Argument(help="PRODUCT/NAME, or just NAME.", autocompletion=_names)
 ]

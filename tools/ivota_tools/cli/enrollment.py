@@ -14,7 +14,10 @@ import typer
 from ..api_client import Client, Json
 from ..common import device_list, wifi_network
 from ..common.wifi_network import PLACEHOLDER
+from . import bulk_actions
 from . import device_views as views
+from .bulk_actions import DryRun, Where
+from .device_names import OneDevice
 from .terminal import AsJson, ask_secret, fail, print_json, reading, say, show
 
 device = typer.Typer(no_args_is_help=True, help="Enroll devices and set their properties.")
@@ -171,20 +174,23 @@ def _write(place: Path, board: Json) -> None:
 
 @device.command("set")
 def set_(
-    name: Annotated[str, typer.Argument(help="PRODUCT/NAME, or just NAME.")],
+    name: OneDevice = None,
     application: Application = None,
     hardware: Hardware = None,
     forget: Annotated[
         list[Property] | None,
         typer.Option("--forget", help="Make a property unknown again; repeatable."),
     ] = None,
+    where: Where = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set a device's application and hardware.
+    """Set the application and hardware of a device, or of all that match a query.
 
     Campaigns and pushes send a device only firmware for its application and
     hardware.
     """
+    name = bulk_actions.one(name, where, dry_run)
     given = {"application": application, "hardware": hardware}
     if all(value is None for value in given.values()) and not forget:
         fail("specify --application, --hardware or --forget")
@@ -196,6 +202,12 @@ def set_(
             fail(f"specify either --{each.value} or --forget {each.value}")
         given[each.value] = ""
     application, hardware = given["application"], given["hardware"]
+    if name is None:
+        assert where is not None
+        return bulk_actions.act(
+            where, "properties", "changed", dry_run=dry_run, as_json=as_json,
+            application=application, hardware=hardware,
+        )  # fmt: skip
     with Client() as client:
         found = client.set_device(client.device(name)["id"], application, hardware)
     show(found, as_json, views.kind_line)

@@ -15,6 +15,7 @@ from .amqp import broker_sign_in
 from .amqp.broker_sign_in import BrokerSignIn
 from .api import (
     audit_log,
+    bulk_actions,
     campaigns,
     channels,
     cloud_state,
@@ -93,6 +94,7 @@ def http_application(
         events.routes(database, streams=setting.streams, may=may),
         enrollment.routes(database, boards=setting.boards, may=may),
         groups.routes(database, may=may),
+        bulk_actions.routes(database, may=may),
         campaigns.routes(database, wake=wake, may=may),
         tokens.routes(database, may=may, may_admin=may_admin),
         api_webhooks.routes(database, setting.webhooks, may=may, may_admin=may_admin),

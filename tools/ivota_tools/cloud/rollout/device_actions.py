@@ -46,10 +46,17 @@ def push(
 
 
 def set_kind(
-    session: Session, device: Device, application: str | None, hardware: str | None, who: str
+    session: Session,
+    device: Device,
+    application: str | None,
+    hardware: str | None,
+    who: str | None,
 ) -> None:
     """Set a device's application and hardware; None keeps a value, "" means unknown. Raises
     TagError.
+
+    Without `who`, the caller writes the entry of the audit log; the same holds for the functions
+    below.
     """
     for text, most in ((application, NAME_MOST), (hardware, HARDWARE_MOST)):
         if text is not None and (len(text) > most or not text.isprintable()):
@@ -59,11 +66,12 @@ def set_kind(
     if hardware is not None:
         device.hardware = hardware or None
     touch(session, device)
-    audit_log.note(session, who, "device properties", device.name,
-                   application=device.application, hardware=device.hardware)  # fmt: skip
+    if who is not None:
+        audit_log.note(session, who, "device properties", device.name,
+                       application=device.application, hardware=device.hardware)  # fmt: skip
 
 
-def set_tags(session: Session, device: Device, tags: set[str], who: str) -> None:
+def set_tags(session: Session, device: Device, tags: set[str], who: str | None) -> None:
     """Replace a device's tags. Raises TagError."""
     if len(tags) > TAGS_MOST or any(not 0 < len(each) <= TAG_MOST for each in tags):
         raise TagError(
@@ -76,7 +84,8 @@ def set_tags(session: Session, device: Device, tags: set[str], who: str) -> None
     session.execute(delete(DeviceTag).where(DeviceTag.device_id == device.id))
     session.add_all(DeviceTag(device_id=device.id, tag=tag) for tag in sorted(tags))
     touch(session, device)
-    audit_log.note(session, who, "device tag", device.name, tags=sorted(tags))
+    if who is not None:
+        audit_log.note(session, who, "device tag", device.name, tags=sorted(tags))
     session.flush()
     session.refresh(device, ["tags"])
 
@@ -93,13 +102,14 @@ def accept_pending(session: Session, who: str) -> int:
     return count
 
 
-def retire_device(session: Session, device: Device, who: str) -> None:
+def retire_device(session: Session, device: Device, who: str | None) -> None:
     """Retire a device and cancel its update."""
     device_lock.hold(session, device)
     device_acceptance.retire(session, device)
     if device.assignment:
         assignment_states.cancel(device.assignment, time.time())
-    audit_log.note(session, who, "device retire", device.name)
+    if who is not None:
+        audit_log.note(session, who, "device retire", device.name)
 
 
 def delete_device(database: Database, number: int, who: str) -> str:
@@ -110,7 +120,7 @@ def delete_device(database: Database, number: int, who: str) -> str:
             raise LookupError
         name = device.name
         if device.status != RETIRED:
-            retire_device(session, device, who)
+            retire_device(session, device, who=None)  # it must not report while it is deleted
         audit_log.note(session, who, "device delete", name)
     device_acceptance.remove(database, number)
     return name

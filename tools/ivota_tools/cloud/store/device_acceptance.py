@@ -94,18 +94,29 @@ def make_room(session: Session, most: int = PENDING_MOST) -> int:
 
 def remove(database: Database, number: int) -> None:
     """Delete a device and its history, in several transactions."""
-    reports = select(Report.id).where(Report.device_id == number).limit(ROWS_MOST)
+    remove_reports(database, [number])
+    with database.writing() as session:
+        device_lock.lock(session, Device.id == number, delete=True)
+        remove_locked(session, [number])
+
+
+def remove_reports(database: Database, ids: Sequence[int]) -> None:
+    """Delete the reports of devices in several transactions; a few may come in meanwhile."""
+    reports = select(Report.id).where(Report.device_id.in_(ids)).limit(ROWS_MOST)
     while True:
         with database.writing() as session:
-            ids = session.scalars(reports).all()
-            session.execute(delete(Report).where(Report.id.in_(ids)))
-            if len(ids) < ROWS_MOST:
-                device_lock.lock(session, Device.id == number, delete=True)
-                _forget(session, [number])
-                revoke(session)
-                next_revision(session)
-                return
+            found = session.scalars(reports).all()
+            session.execute(delete(Report).where(Report.id.in_(found)))
+        if len(found) < ROWS_MOST:
+            return
         time.sleep(BREATH_S)
+
+
+def remove_locked(session: Session, ids: Sequence[int]) -> None:
+    """Delete devices, which the transaction has locked, and what is left of their history."""
+    _forget(session, ids)
+    revoke(session)
+    next_revision(session)
 
 
 def _forget(session: Session, ids: Sequence[int]) -> None:
