@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from sqlalchemy import ColumnElement, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, func, insert, literal, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from ...common.version_order import key
+from ..store import device_lock
 from ..store.models import Campaign, Device, Member
 from . import campaign_counts, campaign_states, device_chip, device_query, firmware_match
 from .campaign_counts import Kind
@@ -28,6 +29,8 @@ def begin(session: Session, campaign: Campaign) -> None:
     last = session.scalar(select(func.max(Device.id))) or 0
     campaign.selection = {"after": 0, "until": last, "chosen": 0}
     advance(session, campaign)
+    if campaign.selection and "until" not in campaign.selection:
+        _allot(session, campaign)
     if campaign.selection and "left" in campaign.selection:
         advance(session, campaign)
 
@@ -36,8 +39,10 @@ def advance(session: Session, campaign: Campaign) -> None:
     """Take one step. The selection is complete when `campaign.selection` is None."""
     if campaign.selection and "until" in campaign.selection:
         _judge(session, campaign)
-    elif campaign.selection:
+    elif campaign.selection and "left" in campaign.selection:
         _divide(session, campaign)
+    elif campaign.selection:
+        _allot(session, campaign)
 
 
 def _judge(session: Session, campaign: Campaign) -> None:
@@ -58,7 +63,18 @@ def _judge(session: Session, campaign: Campaign) -> None:
     chosen += found_now
     if last < until:
         campaign.selection = {"after": last, "until": until, "chosen": chosen}
-        return
+    else:
+        campaign.selection = {"chosen": chosen}
+
+
+def _allot(session: Session, campaign: Campaign) -> None:
+    """Compute the sizes of the stages from the number of members."""
+    assert campaign.selection
+    chosen = campaign.selection["chosen"]
+    if chosen > MOST and device_lock.is_shared(session):
+        # Until PostgreSQL knows that the table has grown, it reads all of a campaign's members to
+        # find a hundred of them.
+        session.execute(text("ANALYZE members"))
     ends = campaign_states.bounds(campaign.stages, chosen)
     sizes = [end - before for before, end in zip([0, *ends], ends, strict=False)]
     campaign.selection = {"after": 0, "left": sizes} if len(sizes) > 1 else None
