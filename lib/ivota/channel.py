@@ -4,7 +4,6 @@ Each report of the version fetches the index. If the index offers an update, the
 as a push.
 """
 
-import random
 import time
 
 from micropython import const
@@ -149,7 +148,7 @@ def check(config, merge, error):
     """Check `config["channel"]` and set its defaults; set it to None if its url is empty.
 
     A channel needs `keys`, but no broker. `channel.keys` verify the index; the default is `keys`.
-    Each board varies the interval by up to an eighth. `merge` is config's. Raises `error`.
+    `merge` is config's. Raises `error`.
     """
     channel = {"url": "", "track": "stable", "interval_s": 3600, "report_url": None, "keys": []}
     if config["channel"] is not None:
@@ -178,4 +177,4 @@ def check(config, merge, error):
     if seconds < _LEAST_S:
         raise error("channel.interval_s must be at least %d" % _LEAST_S)
     config["dialect"] = "channel"
-    config["report_interval_s"] = seconds * (0.875 + random.getrandbits(8) / 1024)
+    config["report_interval_s"] = seconds

@@ -183,7 +183,7 @@ class Client(ReportQueue):
             or time.ticks_diff(now, self._acked) < _ANSWER_MS
         ):
             return 0
-        return max(self._interval_ms() - time.ticks_diff(now, self._reported), 0)
+        return max(self.interval_ms() - time.ticks_diff(now, self._reported), 0)
 
     def next_step_ms(self):
         """Return how many milliseconds the next step can wait if no data arrives."""
@@ -227,7 +227,7 @@ class Client(ReportQueue):
         if self._quiet_at and time.ticks_diff(time.ticks_ms(), self._quiet_at) > _QUIET_MS:
             self._quiet_at = 0
             self.log("warning", "no_answer", why=once("broker_errors").NO_ANSWER)
-        if time.ticks_diff(time.ticks_ms(), self._reported) >= self._interval_ms():
+        if time.ticks_diff(time.ticks_ms(), self._reported) >= self.interval_ms():
             self.report_version()
 
     def on_message(self, payload):

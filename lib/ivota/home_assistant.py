@@ -133,7 +133,7 @@ class Entity:
 
     def _let_lapse(self):
         """Forget an offer that the cloud has stopped repeating after each report."""
-        wait_ms = int(min(self.client.config["report_interval_s"], 86400) * 1000) * _LAPSE
+        wait_ms = min(self.client.interval_ms(), 86400000) * _LAPSE
         if self.offer and time.ticks_diff(time.ticks_ms(), self._offered_at) > wait_ms:
             self.offer = None
 

@@ -13,12 +13,16 @@ _FAILED = const(-5)
 # Fields that a newer cloud adds to a push and wants back in every report about it.
 _ECHOED = const(("fw_type", "task_id"))
 _MOST = const(256)  # bytes of each value: the state may contain it three times, escaped
+# Seconds between two reports of the version, as an ivota cloud may set them.
+_OFTEN, _RARELY = const(10), const(86400)
 
 
 def take(client, payload):
     """Act on a message: reject a push, renew the URL of the current one, or queue it."""
     try:
-        push = read(payload, client.dialect, client)
+        message = load(payload)
+        answered(client, message)
+        push = read(message, client.dialect)
     except OtaError as error:
         client.log("warning", "push_refused", why=error.message)
         if error.version:
@@ -59,28 +63,37 @@ def skipped(client, size):
     client.tell(why)
 
 
-def read(payload, dialect=tencent, client=None):
-    """Parse a message into a `Push`; return None if it is not about an update.
+def load(payload):
+    """Parse JSON into a dictionary, which is empty for any other value. Raises ValueError."""
+    return _join(json.loads(payload))
 
-    Another dialect is first translated into that of `tencent`. Raises ValueError for anything but
-    JSON, and `OtaError` (with the attribute `version`, if it is readable) for an invalid
-    `update_firmware`. If the message answers the report of the version, this
-    function notes the answer in `client`.
+
+def answered(client, message):
+    """Note in `client` what the cloud has answered, if the message answers a version report."""
+    dialect = client.dialect
+    if not dialect.is_answer(message, client.version, client.asked):
+        return
+    client.ivota_cloud = dialect is tencent and message.get("cloud") == "ivota"
+    if client.ivota_cloud:
+        seconds = message.get("report_interval_s")
+        fits = type(seconds) is int and _OFTEN <= seconds <= _RARELY
+        client.report_interval_s = seconds if fits else 0
+        client.introduce()
+    if client.trial:
+        client.trial.answered = True
+    if not client.state.answered:
+        once("state").answered(client.state)
+
+
+def read(message, dialect=tencent):
+    """Return the `Push` in a parsed message, or None if it is not about an update.
+
+    Another dialect is first translated into that of `tencent`. Raises `OtaError` (with the
+    attribute `version`, if it is readable) for an invalid `update_firmware`.
     """
-    message = json.loads(payload)
-    if isinstance(message, dict):
-        _join(message)
-        if client and dialect.is_answer(message, client.version, client.asked):
-            client.ivota_cloud = dialect is tencent and message.get("cloud") == "ivota"
-            if client.ivota_cloud:
-                client.introduce()
-            if client.trial:
-                client.trial.answered = True
-            if not client.state.answered:
-                once("state").answered(client.state)
-        if dialect is not tencent:
-            message = _join(dialect.update_firmware(message))
-    if not isinstance(message, dict) or message.get("type") != "update_firmware":
+    if dialect is not tencent:
+        message = _join(dialect.update_firmware(message))
+    if message.get("type") != "update_firmware":
         return None
     version = message.get("version")
     try:
@@ -91,8 +104,13 @@ def read(payload, dialect=tencent, client=None):
 
 
 def _join(message):
-    """Join the two halves of each character that the JSON parser has left apart."""
-    for key in ("version",) + _ECHOED if message else ():
+    """Join the two halves of each character that the JSON parser has left apart.
+
+    Returns an empty dictionary if the message is anything else.
+    """
+    if not isinstance(message, dict):
+        return {}
+    for key in ("version",) + _ECHOED:
         value = message.get(key)
         if isinstance(value, str) and not _can_be_sent(value):
             try:

@@ -1,5 +1,6 @@
 """Queue reports to the cloud, and send them one by one, each until the broker acknowledges it."""
 
+import random
 import time
 
 from micropython import const
@@ -9,7 +10,8 @@ from ivota import once, tencent
 
 # Bytes of a push with a URL of 960 characters. An update has several copies of a URL at a time.
 _SHORT_PUSH = const(1280)
-_TRIAL_REPORT_S = const(20)  # maximum interval of version reports in a trial
+_TRIAL_REPORT_MS = const(20000)  # maximum interval of version reports in a trial
+_LONGEST_MS = const(500000000)  # ticks measure up to six days
 
 
 class ReportQueue:
@@ -21,6 +23,7 @@ class ReportQueue:
         self.ivota_cloud = False  # whether the cloud said in this session that it is ivota
         self.application = None  # the running bundle's name, which only an ivota cloud is told
         self.chip_id = None  # the number of an ESP32's chip, which only an ivota cloud is told
+        self.report_interval_s = 0  # what an ivota cloud has set; 0: `config` applies
         self.introduced = False  # whether an ivota cloud knows the board's properties
         self.after_watchdog = False  # whether the cloud must still learn of a watchdog reset
         self.asked = None  # the id of the dialect's last question
@@ -28,6 +31,7 @@ class ReportQueue:
         self._sending = None  # the queue's entry that waits for its PUBACK
         # When the version was last queued, and when a message was last acknowledged, in ticks.
         self._reported = self._acked = time.ticks_ms()
+        self._spread = 1000  # the current interval's milliseconds per configured second
 
     def publish(self, message, qos=0, key=None):
         """Send a message if the link is up, to the topic for `key` if it has its own."""
@@ -42,6 +46,9 @@ class ReportQueue:
     def report_version(self, first=False):
         """Queue the running version; the cloud answers with a push if it wants another one."""
         self._reported = time.ticks_ms()
+        # By up to an eighth more or less: boards that lost the same broker would otherwise report
+        # in the same second from then on.
+        self._spread = 875 + (random.getrandbits(8) * 250 >> 8)
         dialect = self.dialect
         config = self.config
         most = config["mqtt"]["max_message_bytes"]
@@ -83,12 +90,13 @@ class ReportQueue:
             except (MemoryError, ImportError):  # the update has priority
                 pass
 
-    def _interval_ms(self):
-        seconds = self.config["report_interval_s"]
+    def interval_ms(self):
+        """Return the milliseconds from the last report of the version to the next one."""
+        seconds = self.ivota_cloud and self.report_interval_s
+        seconds = seconds or self.config["report_interval_s"]
         # The cloud's answers have QoS 0: one can be lost, and a trial waits for it.
-        if self.trial and not self.trial.answered:
-            seconds = min(seconds, _TRIAL_REPORT_S)
-        return int(seconds * 1000)
+        waits = self.trial and not self.trial.answered
+        return min(int(seconds * self._spread), _TRIAL_REPORT_MS if waits else _LONGEST_MS)
 
     def send(self):
         """Send the first message of the queue; no acknowledgement may be pending."""

@@ -42,7 +42,7 @@ def upgrade_of(data, version="0.2", url="http://h/f", code="1000", **more):
 
 
 def parse(message):
-    return push_parser.read(json.dumps(message), aliyun)
+    return push_parser.read(push_parser.load(json.dumps(message)), aliyun)
 
 
 def steps(link):

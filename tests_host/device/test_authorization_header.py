@@ -30,7 +30,7 @@ def pushed(url, authorization=None):
     }
     if authorization is not None:
         message["authorization"] = authorization
-    return push_parser.read(json.dumps(message).encode())
+    return push_parser.read(push_parser.load(json.dumps(message).encode()))
 
 
 def asked(push, url=None, table=None):

@@ -6,7 +6,7 @@ import os
 from clientworld import World, push_of
 
 import ivota
-from ivota import OtaError, guarded_socket, http_request, json_file
+from ivota import OtaError, guarded_socket, http_request, json_file, report_queue
 from ivota import cloud_client as client_module
 from ivota import update as job_module
 from ivota.result_codes import FAILED, TIMED_OUT
@@ -26,11 +26,80 @@ def test_the_version_on_each_connection():
         assert world.versions() == ["0.1", "0.1"]
 
 
-def test_the_version_at_the_interval():
-    with World() as world:
-        world.client(config={"report_interval_s": 60})
-        world.spin(239, pace_ms=100)
-        assert len(world.versions()) == 4
+class Drawn:
+    """Stands for `random`: each draw is the next number."""
+
+    def __init__(self, *numbers):
+        self.numbers = list(numbers)
+
+    def getrandbits(self, _count):
+        return self.numbers.pop(0)
+
+
+def intervals(world, count):
+    """Return the seconds between the next reports of the version, rounded."""
+    found = []
+    for _ in range(count):
+        start, known = world.clock.now_ms(), len(world.versions())
+        world.spin(100000, lambda known=known: len(world.versions()) > known, 100)
+        found.append(round((world.clock.now_ms() - start) / 1000))
+    return found
+
+
+def test_each_interval_is_up_to_an_eighth_longer_or_shorter():
+    """Boards that lost the same broker do not report in the same second for ever."""
+    with World() as world, patched(report_queue, random=Drawn(0, 255, 128, 128)):
+        world.client(config={"report_interval_s": 400})
+        world.spin(1)
+        assert intervals(world, 3) == [349, 450, 400]
+    with World() as world, patched(report_queue, random=Drawn(255, 255)):
+        client = world.client(config={"report_interval_s": 500000})
+        assert client.interval_ms() == 500000000  # more cannot be measured
+
+
+def test_an_ivota_cloud_sets_the_interval_of_a_session():
+    with World() as world, patched(report_queue, random=Drawn(*[128] * 40)):
+        client = world.client(config={"report_interval_s": 400})
+        world.spin(1)
+        world.answer("0.1", cloud="ivota", report_interval_s=30)
+        assert intervals(world, 2) == [29, 30]
+        for good in (10, 86400):
+            world.answer("0.1", cloud="ivota", report_interval_s=good)
+            world.spin(1)
+            assert client.interval_ms() == good * 1000
+        # Without a valid one, the board uses its own configuration.
+        for wrong in (9, 86401, 0, -30, 30.0, "30", True, [30], None, 1 << 70):
+            world.answer("0.1", cloud="ivota", report_interval_s=30)
+            world.answer("0.1", cloud="ivota", report_interval_s=wrong)
+            world.spin(1)
+            assert client.interval_ms() == 400000
+        for ignored in ({}, {"cloud": "other"}):
+            world.answer("0.1", cloud="ivota", report_interval_s=30)
+            world.answer("0.1", report_interval_s=30, **ignored)
+            world.spin(1)
+            assert client.interval_ms() == 400000
+        world.answer("0.1", cloud="ivota", report_interval_s=30)
+        world.answer("0.2", cloud="ivota", report_interval_s=60)  # of another version
+        world.spin(1)
+        assert client.interval_ms() == 30000
+        # The next session may be with another cloud.
+        client.link.drop()
+        client.link.connect()
+        world.spin(1)
+        assert client.interval_ms() == 400000
+
+
+def test_a_trial_reports_as_often_as_before_until_it_is_answered():
+    with World() as world, patched(report_queue, random=Drawn(*[255] * 9)):
+        trial = {"version": "0.1", "md5sum": "5" * 32, "limits": [3, 10]}
+        json_file.save(world.path + "/state.json", {"trial": trial, "answered": True})
+        client = world.client(config={"trial": {"confirm": "application"}})
+        world.spin(1)
+        client.ivota_cloud, client.report_interval_s = True, 3600
+        assert intervals(world, 2) == [19, 20]
+        world.answer("0.1", cloud="ivota", report_interval_s=3600)
+        world.spin(1)
+        assert client.trial and client.interval_ms() == 3600 * 1124
 
 
 def test_an_answer_of_the_cloud_changes_nothing():
@@ -644,7 +713,7 @@ def test_an_ivota_cloud_learns_what_the_board_is():
     # A small heap has no room for the copies of a long URL.
     for cloud, roomy, most in (("ivota", True, 4096), ("ivota", False, 1280), (None, True, 0)):
         with World() as world, patched(ivota, roomy=None):
-            client = world.client(config={"hardware": "rev-b"})
+            client = world.client(config={"hardware": "rev-b", "report_interval_s": 260})
             ivota.roomy = roomy
             client.application, client.after_watchdog, client.chip_id = "pump", True, 5
             first, told = {"version": "0.1"}, {"version": "0.1"}

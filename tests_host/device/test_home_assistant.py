@@ -115,9 +115,16 @@ def test_an_offer_that_is_not_repeated_lapses():
         world.spin()
         world.spin(29)
         world.push()
-        world.spin(89)
+        world.spin(75)
         assert world.shown()["latest_version"] == "0.2"
-        world.spin(10)
+        world.spin(30)
+        assert world.shown()["latest_version"] == "0.1"
+        # The cloud has the board report less often.
+        world.answer(cloud="ivota", report_interval_s=600)
+        world.push()
+        world.spin(1200, pace_ms=100)
+        assert world.shown()["latest_version"] == "0.2"
+        world.spin(900, pace_ms=100)
         assert world.shown()["latest_version"] == "0.1"
         world.press()
         world.spin()

@@ -64,7 +64,7 @@ def test_an_answer_may_be_lost():
         assert world.versions() == []
     with World() as world:
         trial_client(world, answered=True, report_interval_s=5)
-        world.spin(16, pace_ms=100)
+        world.spin(17.3, pace_ms=100)
         assert world.versions() == ["0.2"] * 4
 
 

@@ -13,6 +13,8 @@ class Nothing:
     version = "0.1"
     dialect = tencent
     job = burning = next = asked = trial = None
+    ivota_cloud = False
+    report_interval_s = 0
 
     class state:
         answered = True
@@ -26,6 +28,9 @@ class Nothing:
 
     def tell(self, message, push=None, wait_ms=0):
         assert message and push is None and wait_ms == 0
+
+    def introduce(self):
+        assert self.ivota_cloud is True
 
     def awaits_application(self):
         return False
@@ -57,7 +62,7 @@ def check(data):
 def taken(client, data):
     """Return the push, if it is one, and the kind of message in a word, in its dialect."""
     try:
-        push = push_parser.read(data, client.dialect)
+        push = push_parser.read(push_parser.load(data), client.dialect)
     except OtaError as error:
         assert error.code == -5 and not error.again and not error.reject
         if error.version is not None:
@@ -71,6 +76,8 @@ def taken(client, data):
         return None, "ignored" if isinstance(error, ValueError) else "MemoryError"
     push_parser.take(client, data)
     if push is None:
+        seconds = client.report_interval_s
+        assert type(seconds) is int and (seconds == 0 or 10 <= seconds <= 86400)
         assert client.said == [] and client.next is None
         return None, "not a push"
     a_version(push.version)

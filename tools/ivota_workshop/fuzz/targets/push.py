@@ -1,4 +1,4 @@
-"""The cloud's message to a board: `update_firmware`, as JSON of any structure."""
+"""The cloud's messages to a board, as JSON of any structure: a push, or an answer."""
 
 import json
 
@@ -15,8 +15,21 @@ _PUSH = {
 }
 
 
+_ANSWER = {
+    "type": "report_version_rsp",
+    "result_code": 0,
+    "version": "0.1",
+    "cloud": "ivota",
+    "report_interval_s": 3600,
+}
+
+
 def _with(**changed: object) -> bytes:
     return json.dumps({**_PUSH, **changed}).encode()
+
+
+def _answer(**changed: object) -> bytes:
+    return json.dumps({**_ANSWER, **changed}).encode()
 
 
 def seeds() -> dict[str, bytes]:
@@ -62,6 +75,14 @@ def seeds() -> dict[str, bytes]:
         "empty": b"",
         "a-list": b"[]",
         "no-colons": b'{"type" "update_firmware" "version" "0.2"}',
+        "good-answer": _answer(),
+        "answer-of-another-cloud": _answer(cloud="other"),
+        "answer-often": _answer(report_interval_s=9),
+        "answer-rarely": _answer(report_interval_s=86401),
+        "answer-true": _answer(report_interval_s=True),
+        "answer-fraction": _answer(report_interval_s=1e9),
+        "answer-huge": _answer(report_interval_s=2**70),
+        "answer-text": _answer(report_interval_s="60"),
         "wrong-brackets": b'{"type": "update_firmware"]',
     }
 
@@ -71,7 +92,8 @@ TARGET = Target(
     code=("lib/ivota/push_parser.py", "lib/ivota/tencent.py"),
     seeds=seeds,
     mutate=mutate.a_json,
-    words=tuple(f'"{key}"' for key in _PUSH) + ("update_firmware", "\\\\ud800", "true", "null"),
+    words=tuple(f'"{key}"' for key in {**_PUSH, **_ANSWER})
+    + ("update_firmware", "\\\\ud800", "true", "null"),
     mistakes=(
         Mistake(
             "accepts a size of 0",
@@ -106,6 +128,10 @@ TARGET = Target(
         Mistake(
             "echoes anything",
             (("lib/ivota/push_parser.py", "in (int, str):", "in (int, str, list):"),),
+        ),
+        Mistake(
+            "takes any interval",
+            (("lib/ivota/push_parser.py", "seconds if fits else 0", "seconds"),),
         ),
         Mistake(
             "echoes without limit",
