@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 from urllib.parse import quote
 
 from .common.api_connection import ApiError as ApiError
@@ -222,8 +222,14 @@ class Client(Connection):
     def groups(self) -> list[Json]:
         return self._pages("groups")
 
-    def put_group(self, name: str, query: str) -> Json:
-        return self._object("PUT", "groups", json={"name": name, "query": query})
+    def put_group(
+        self, name: str, query: str, report_interval_s: int | Literal["none"] | None = None
+    ) -> Json:
+        """Create a group, or change it. `report_interval_s`: None keeps it, "none" removes it."""
+        order: Json = {"name": name, "query": query}
+        if report_interval_s is not None:  # an older cloud does not know it
+            order["report_interval_s"] = report_interval_s
+        return self._object("PUT", "groups", json=order)
 
     def remove_group(self, group_id: int) -> None:
         self._ask("DELETE", f"groups/{group_id}")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..api_client import Json
-from ..common import times
+from ..common import durations, times
 from .fitted_table import fitted_table
 from .terminal import cell, titled_table
 
@@ -97,10 +97,22 @@ def campaign_view(campaign: Json) -> RenderableType:
 
 
 def group_table(groups: list[Json]) -> Table:
-    table = titled_table("groups", "name", "query", "devices")
+    table = titled_table("groups", "name", "query", "devices", "report every")
     for each in groups:
-        table.add_row(cell(each["name"]), cell(each["query"]), str(each["devices"]))
+        seconds = each.get("report_interval_s")  # missing in an older cloud
+        rhythm = durations.short(seconds) if seconds else ""
+        table.add_row(cell(each["name"]), cell(each["query"]), str(each["devices"]), rhythm)
     return table
+
+
+def group_line(group: Json) -> str:
+    """Return the size of a group, and how many reports its interval causes."""
+    count = group["devices"]
+    words = f"{group['name']}: {count} devices"
+    if seconds := group.get("report_interval_s"):
+        rate = f"{count / seconds:.2g} reports per second"
+        words += f", each reports every {durations.short(seconds)} ({rate})"
+    return words
 
 
 @contextmanager

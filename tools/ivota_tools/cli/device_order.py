@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..api_client import Json
+from ..common.device_silence import silent_s
 from ..common.version_order import key
 
-SILENT_S = 3600.0  # a board reports every few minutes, unless its owner changed that
 ACTIVE = ("pushed", "downloading", "burning")
 OPEN = (*ACTIVE, "waiting", "current")
 
@@ -39,7 +39,8 @@ def part(device: Json) -> int:
         return words[device["attention"]]
     if device["last_seen"] is None:
         return 4
-    if time.time() - device["last_seen"] > SILENT_S:
+    # An older cloud sends no interval.
+    if time.time() - device["last_seen"] > silent_s(device.get("report_interval_s")):
         return 3
     if device["state"] in ACTIVE:
         return 5

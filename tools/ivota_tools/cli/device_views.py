@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..api_client import Json
-from ..common.durations import ago
+from ..common.durations import ago, short
 from ..common.plain_text import plain
 from ..common.times import date
 from .fitted_table import fitted_table
@@ -164,6 +164,17 @@ def watchdog_line(explained: Json) -> str:
     if count == 1:
         return f"the watchdog reset the board once outside a trial, {last}"
     return f"the watchdog reset the board {count:,} times outside a trial, the last time {last}"
+
+
+def interval_line(device: Json, explained: Json) -> str:
+    """Return which group sets the interval of the device's reports; "" if none does."""
+    seconds = explained.get("group_interval_s")  # missing in an older cloud
+    if not seconds:
+        return ""
+    words = f"the group {explained['interval_group']} sets a report every {short(seconds)}"
+    if device["report_interval_s"] == seconds:
+        return words
+    return f"{words}, but the device has not been told"
 
 
 def why_line(found: Json, device: Json) -> str:

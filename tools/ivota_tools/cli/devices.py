@@ -84,6 +84,8 @@ def _one_device(client: Client, name: str, as_json: bool) -> None:
     say(explained["why"])
     if watchdog := views.watchdog_line(explained):
         say(watchdog)
+    if interval := views.interval_line(found, explained):
+        say(interval)
     show(reports[-REPORTS_SHOWN:], False, views.report_table)
 
 

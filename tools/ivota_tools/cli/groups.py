@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ..api_client import Client
 from . import campaign_views as views
 from .device_views import device_table
-from .terminal import AsJson, Yes, fail, out, print_json, show, sure
+from .terminal import AsJson, Yes, fail, out, print_json, show, span, sure
 
 group = typer.Typer(
     no_args_is_help=True, help="Manage groups of devices, each defined by a query."
@@ -20,6 +20,14 @@ group = typer.Typer(
 def group_set(
     name: str,
     query: Annotated[str, typer.Argument(help="For example 'tag:beta version<0.3'.")],
+    report_interval: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="How often boards in the group report their version, 10s to 1d; none: as they "
+            "are configured. The default changes nothing.",
+        ),
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -30,11 +38,14 @@ def group_set(
     A device must match every term; a minus sign negates a term.
     Quote the query for the shell.
     """
+    seconds: int | Literal["none"] | None = None
+    if report_interval is not None:
+        seconds = "none" if report_interval == "none" else round(span(report_interval))
     with Client() as client:
         old = next((each["query"] for each in client.groups() if each["name"] == name), query)
         if old != query:
             sure(f"Replace the query of the group {name}, {old!r}?", yes)
-        show(client.put_group(name, query), as_json, "{name}: {devices} devices".format_map)
+        show(client.put_group(name, query, seconds), as_json, views.group_line)
 
 
 @group.command("list")

@@ -17,6 +17,14 @@ def seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def short(seconds: int) -> str:
+    """Return a duration as `seconds` parses it, in the largest unit that expresses it: 90min."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
 def span(seconds: float) -> str:
     """Return a duration in its two largest units: 3 h 20 min."""
     seconds = max(float(seconds), 0.0)

@@ -54,6 +54,10 @@ class DeviceOut(BaseModel):
     status: str = Field(description="accepted, pending or retired.")
     transport: str = Field(description="mqtt, or ddi: how the device learns of an update.")
     flooded_at: float | None = Field(description="When the device last exceeded its rate limit.")
+    report_interval_s: int | None = Field(
+        description="How often the device reports its version, in seconds, as the cloud's last "
+        "answer said; null: as it is configured."
+    )
     revision: int
 
 
@@ -160,6 +164,7 @@ def device_out(device: models.Device) -> DeviceOut:
         status=device.status,
         transport=device.transport,
         flooded_at=device.flooded_at,
+        report_interval_s=device.report_interval_s,
         revision=device.revision,
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
+from ..mqtt.messages import HARDWARE_MOST, INTERVAL_LEAST_S, INTERVAL_MOST_S, NAME_MOST
 from ..store.models import QUERY_MOST, TAG_MOST
 
 YEAR_S = 366 * 86400
@@ -30,6 +30,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=TAG_MOST), AfterValidator(pr
 QueryText = Annotated[str, Field(max_length=QUERY_MOST), AfterValidator(printable)]
 Share = Annotated[float, Field(ge=0, le=1), AfterValidator(finite)]
 Span = Annotated[float, Field(ge=0, le=YEAR_S), AfterValidator(finite)]
+Interval = Annotated[int, Field(ge=INTERVAL_LEAST_S, le=INTERVAL_MOST_S)]
 Hardware = Annotated[str, Field(min_length=1, max_length=HARDWARE_MOST), AfterValidator(printable)]
 Role = Literal["viewer", "operator", "admin"]
 Id = Annotated[int, Field(ge=1, lt=2**31)]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .field_types import In, Name, QueryText, Row
+from typing import Literal
+
+from pydantic import Field
+
+from .field_types import In, Interval, Name, QueryText, Row
 
 
 class GroupIn(In):
@@ -10,6 +14,11 @@ class GroupIn(In):
 
     name: Name
     query: QueryText
+    report_interval_s: Interval | Literal["none"] | None = Field(
+        default=None,
+        description="How often boards in the group report their version, in seconds. "
+        "null or omitted: as before; none: as the boards are configured.",
+    )
 
 
 class GroupOut(Row):
@@ -19,3 +28,7 @@ class GroupOut(Row):
     name: str
     query: str
     devices: int
+    report_interval_s: int | None = Field(
+        description="How often boards in the group report their version, in seconds; "
+        "null: as the boards are configured."
+    )

@@ -24,7 +24,13 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
 
     def shown(session: Session, group: Group) -> GroupOut:
         count = device_query.count(session, group.query, time.time())
-        return GroupOut(id=group.id, name=group.name, query=group.query, devices=count)
+        return GroupOut(
+            id=group.id,
+            name=group.name,
+            query=group.query,
+            devices=count,
+            report_interval_s=group.report_interval_s,
+        )
 
     @router.get("/groups")
     def get_groups(after: After = 0, limit: Page = 100) -> list[GroupOut]:
@@ -35,7 +41,7 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
 
     @router.put("/groups")
     def put_group(given: GroupIn, who: str = Depends(may)) -> GroupOut:
-        """Create a group or change its query; campaigns that have started do not change."""
+        """Create a group or change it; campaigns that have started do not change."""
         with database.writing() as session:
             return shown(session, put(session, given, who))
 
@@ -74,7 +80,17 @@ def put(session: Session, given: GroupIn, who: str) -> Group:
         group = Group(name=given.name, query=given.query, created_at=time.time())
         session.add(group)
     group.query = given.query
-    audit_log.note(session, who, "group set", given.name, query=given.query)
+    if given.report_interval_s is not None:
+        seconds = given.report_interval_s
+        group.report_interval_s = None if seconds == "none" else seconds
+    audit_log.note(
+        session,
+        who,
+        "group set",
+        given.name,
+        query=given.query,
+        report_interval_s=given.report_interval_s,
+    )
     session.flush()
     return group
 

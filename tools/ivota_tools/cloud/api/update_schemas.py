@@ -67,3 +67,7 @@ class WhyOut(BaseModel):
     why: str
     watchdog_resets: int
     watchdog_reset_at: float | None
+    group_interval_s: int | None = Field(
+        description="The report interval that a group sets for the device; null: none does."
+    )
+    interval_group: str | None = Field(description="The name of this group.")

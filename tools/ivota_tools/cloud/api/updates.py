@@ -9,7 +9,13 @@ from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
 
 from ..accounts.authorization import Guard
-from ..rollout import campaign_actions, device_actions, wait_reason, watchdog_resets
+from ..rollout import (
+    campaign_actions,
+    device_actions,
+    report_intervals,
+    wait_reason,
+    watchdog_resets,
+)
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Assignment, Report
@@ -51,12 +57,15 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         with database.reading() as session:
             device = device_by_id(session, device_id)
             resets, last_reset = watchdog_resets.of(session, device)
+            interval = report_intervals.applying(session, device, time.time())
             return WhyOut(
                 device=device.name,
                 state=device_out(device).state,
                 why=wait_reason.why(session, device, time.time()),
                 watchdog_resets=resets,
                 watchdog_reset_at=last_reset,
+                group_interval_s=interval.seconds if interval else None,
+                interval_group=interval.group if interval else None,
             )
 
     @router.get("/devices/{device_id}/attempts")

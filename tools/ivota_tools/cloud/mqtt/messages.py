@@ -25,6 +25,8 @@ VERSION_MOST = 128  # stored characters of a reported version; targets have at m
 HARDWARE_MOST = 64  # characters of a hardware's name
 CHIP_MOST = 0xFFFF  # an image has two bytes for the number of its chip
 MESSAGE_MOST = 256  # characters kept of a result_msg
+# Seconds between two reports of the version, as boards accept them (lib/ivota/push_parser.py).
+INTERVAL_LEAST_S, INTERVAL_MOST_S = 10, 86400
 
 REPORT_VERSION = "report_version"
 REPORT_PROGRESS = "report_progress"
@@ -170,17 +172,19 @@ def clean_text(value: object) -> str | None:
     return kept if kept.isprintable() else "".join(c if c.isprintable() else "?" for c in kept)
 
 
-def version_answer(version: str) -> bytes:
-    return _encode(
-        {
-            "type": "report_version_rsp",
-            "result_code": 0,
-            "result_msg": "success",
-            "version": version,
-            # ivota's boards also send messages to this cloud that the vendor's protocol lacks.
-            "cloud": "ivota",
-        }
-    )
+def version_answer(version: str, report_interval_s: int | None = None) -> bytes:
+    """Create an answer; `report_interval_s` is only for ivota's boards."""
+    answer = {
+        "type": "report_version_rsp",
+        "result_code": 0,
+        "result_msg": "success",
+        "version": version,
+        # ivota's boards also send messages to this cloud that the vendor's protocol lacks.
+        "cloud": "ivota",
+    }
+    if report_interval_s is not None:
+        answer["report_interval_s"] = report_interval_s
+    return _encode(answer)
 
 
 def url_most(message_most: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, delete, insert, select, tuple_
@@ -33,6 +33,9 @@ RETAINED, STRAY = "retained", "stray"
 FORGOTTEN = "pending devices removed"
 JUNK = (messages.UNKNOWN, messages.GARBLED, RETAINED, STRAY)
 
+# Returns the interval of reports by the id of each of these devices that a group sets, at a time.
+Intervals = Callable[[Session, Collection[Device], float], Mapping[int, int]]
+
 WITH_TARGET = (joinedload(Device.assignment).joinedload(Assignment.firmware),)
 
 
@@ -53,12 +56,13 @@ def take_in(
     *,
     dots_are_slashes: bool = False,
     kinds: Counter[str] | None = None,
+    intervals: Intervals | None = None,
 ) -> list[Outgoing]:
     """Store messages from devices and apply them, inside one transaction.
 
     New devices are accepted if `accept_all`, otherwise they are pending.
     `dots_are_slashes`: the broker has replaced dots in topics with slashes. The messages are
-    counted in `kinds`.
+    counted in `kinds`. Answers contain `intervals`, which is ReportIntervals.of.
     """
     if not messages:
         return []
@@ -74,7 +78,8 @@ def take_in(
                 for each in heard
             ]
         status = device_acceptance.ACCEPTED if accept_all else device_acceptance.PENDING
-        return store(session, heard, now, back_off, status, Counter() if kinds is None else kinds)
+        counted = Counter() if kinds is None else kinds
+        return store(session, heard, now, back_off, status, counted, intervals)
 
 
 class Heard(NamedTuple):
@@ -102,10 +107,11 @@ def store(
     back_off: assignment_states.BackOff,
     status: str,
     kinds: Counter[str],
+    intervals: Intervals | None = None,
 ) -> list[Outgoing]:
     """Store parsed messages and apply them; `status` is that of new devices."""
     devices = _devices(session, heard, status)
-    answers: list[Outgoing] = []
+    answered: list[tuple[tuple[str, str], str, Device | None]] = []
     rows: list[dict[str, Any]] = []
     changes: list[dict[str, Any]] = []
     changed: set[Device] = set()
@@ -119,7 +125,7 @@ def store(
             rows.append(_row(message, report, kind, device, now))
         if names and report.kind == messages.REPORT_VERSION:
             # Also answer devices outside the fleet: a trial waits for this response.
-            answers.append(_answer(names, report.version or ""))
+            answered.append((names, report.version or "", device))
         if device is None:
             continue
         if kind in JUNK:
@@ -144,6 +150,7 @@ def store(
         device.first_seen = device.first_seen or now
         device.last_seen = now
         device.revision = next_revision(session)
+    told = _tell_intervals(session, answered, now, intervals) if intervals else {}
     message_counts.count(session, kinds)
     # Insert into the table directly, because no objects are needed here.
     if rows:
@@ -156,7 +163,24 @@ def store(
         session.flush()
         if forgotten := device_acceptance.make_room(session):
             message_counts.count(session, {FORGOTTEN: forgotten})
-    return answers
+    return [
+        _answer(names, version, told.get(device.id) if device else None)
+        for names, version, device in answered
+    ]
+
+
+def _tell_intervals(
+    session: Session,
+    answered: Sequence[tuple[tuple[str, str], str, Device | None]],
+    now: float,
+    intervals: Intervals,
+) -> Mapping[int, int]:
+    """Return the intervals for the answers, and record them."""
+    devices = {device for _, _, device in answered if device}
+    told = intervals(session, devices, now)
+    for device in devices:
+        device.report_interval_s = told.get(device.id)
+    return told
 
 
 def _on_version(device: Device, report: messages.Report, now: float) -> None:
@@ -170,10 +194,11 @@ def _on_version(device: Device, report: messages.Report, now: float) -> None:
         assignment_states.on_version(device.assignment, version, now, before)
 
 
-def _answer(names: tuple[str, str], version: str) -> Outgoing:
+def _answer(names: tuple[str, str], version: str, interval_s: int | None) -> Outgoing:
     # Use QoS 0: an acknowledgement would cost as much as a report, and a device that misses the
     # response reports again.
-    return Outgoing(messages.update_topic(*names), messages.version_answer(version), 0)
+    answer = messages.version_answer(version, interval_s)
+    return Outgoing(messages.update_topic(*names), answer, 0)
 
 
 def _devices(

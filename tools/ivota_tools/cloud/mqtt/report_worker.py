@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..metrics.measurements import Measurements
 from ..rollout.assignment_states import BackOff
 from ..rollout.push_sender import UrlOf, anything_due, push_due
+from ..rollout.report_intervals import ReportIntervals
 from ..rollout.timed_work import TimedWork
 from ..storage_probe import database_problem
 from ..store import ambiguous_device_names, message_counts
@@ -100,6 +101,7 @@ class Intake:
         self._push_qos = push_qos
         self.timed = timed
         self._accept_all = accept_all
+        self._intervals = ReportIntervals()
         self._measurements = measurements or Measurements()
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._dropped = 0
@@ -249,6 +251,7 @@ class Intake:
                 self._accept_all,
                 dots_are_slashes=bool(dots),
                 kinds=kinds,
+                intervals=self._intervals.of,
             )
             dropped, self._dropped = self._dropped, 0
             message_counts.count(session, {"dropped": dropped})

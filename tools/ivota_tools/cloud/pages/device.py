@@ -20,6 +20,7 @@ from ..rollout import (
     device_actions,
     device_states,
     firmware_match,
+    report_intervals,
     wait_reason,
     watchdog_resets,
 )
@@ -96,6 +97,8 @@ def device(visit: Visit) -> Response:
             stories=attempt_history.stories(session, found, page.rows),
             page=page,
             changes=_changes(session, found),
+            interval=report_intervals.applying(session, found, now),
+            takes_interval=report_intervals.understands(found),
             watchdog=watchdog_resets.of(session, found),
             can_retry=assignment is not None
             and assignment.state in (*device_states.FAILING, assignment_states.CANCELLED),

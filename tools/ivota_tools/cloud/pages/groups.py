@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 from pydantic import ValidationError
 from sqlalchemy import func, select
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from ...common.durations import seconds, short
 from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..api import groups as api_groups
@@ -35,11 +37,13 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 
 def groups(visit: Visit) -> Response:
-    return _page(visit, visit.asked("name"), visit.asked("query"))
+    return _page(visit, visit.asked("name"), visit.asked("query"), visit.asked("interval"))
 
 
-def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 200) -> Response:
-    """Render the page; `name` and `query` fill the form."""
+def _page(
+    visit: Visit, name: str, query: str, interval: str, problem: str = "", status: int = 200
+) -> Response:
+    """Render the page; `name`, `query` and `interval` fill the form."""
     now = time.time()
     with visit.database.reading() as session:
         matching: int | None = None
@@ -55,24 +59,47 @@ def _page(visit: Visit, name: str, query: str, problem: str = "", status: int = 
             status,
             groups=[(each, device_query.count(session, each.query, now)) for each in page.rows],
             page=page,
-            given={"name": name, "query": query},
+            given={"name": name, "query": query, "interval": interval},
+            short=short,
             matching=matching,
             problem=problem,
         )
 
 
 def put(visit: Visit) -> Response:
-    """Create a group, or replace the query of the group with that name."""
-    name, query = visit.said("name"), visit.said("query")
+    """Create a group, or change the group with that name."""
+    name, query, interval = visit.said("name"), visit.said("query"), visit.said("interval")
     if visit.said("look"):
-        return _page(visit, name, query)
+        return _page(visit, name, query, interval)
     try:
+        order = GroupIn(name=name, query=query, report_interval_s=_interval(interval))
         with visit.database.writing() as session:
-            group = api_groups.put(session, GroupIn(name=name, query=query), visit.who)
+            group = api_groups.put(session, order, visit.who)
             words = f"{group.name} was saved. Campaigns that have already started do not change."
+    except IntervalError as error:
+        return _page(visit, name, query, interval, f"Report interval: {error}.", 422)
     except (ValidationError, QueryError) as error:
-        return _page(visit, name, query, refusal(error), 422)
+        return _page(visit, name, query, interval, refusal(error), 422)
     return visit.go(HERE, words)
+
+
+class IntervalError(ValueError):
+    """The text in the form is no interval."""
+
+
+def _interval(text: str) -> int | Literal["none"] | None:
+    """Return what the form says about the interval; an empty field changes nothing.
+
+    Raises IntervalError.
+    """
+    if not text:
+        return None
+    if text == "none":
+        return "none"
+    try:
+        return round(seconds(text))
+    except ValueError as error:
+        raise IntervalError(str(error)) from None
 
 
 def remove(visit: Visit) -> str:

@@ -158,11 +158,17 @@ def term(word: str) -> Term:
     return Term(bool(minus), field, sign, value)
 
 
-def condition(session: Session, term: Term, now: float) -> ColumnElement[bool]:
-    """Return a term as a condition of the session's database."""
+def condition(
+    session: Session, term: Term, now: float, *, one_by_one: bool = False
+) -> ColumnElement[bool]:
+    """Return a term as a condition of the session's database.
+
+    `one_by_one`: for a query of a few known devices. The database then looks up the tag or the
+    state of each of them, rather than first listing all devices with that tag or state.
+    """
     if term.field == "version":
         return _version(term)
-    found = _condition(session, term, now)
+    found = _condition(session, term, now, one_by_one)
     return ~found if term.negated else found
 
 
@@ -181,10 +187,13 @@ def _version(term: Term) -> ColumnElement[bool]:
     return or_(bound, Device.version_key.is_(None)) if negated else bound
 
 
-def _condition(session: Session, term: Term, now: float) -> ColumnElement[bool]:
+def _condition(session: Session, term: Term, now: float, one_by_one: bool) -> ColumnElement[bool]:
     _, field, sign, value = term
     if field == "tag":
-        return Device.id.in_(select(DeviceTag.device_id).where(DeviceTag.tag == value))
+        tagged = select(DeviceTag.device_id).where(DeviceTag.tag == value)
+        if one_by_one:
+            return tagged.where(DeviceTag.device_id == Device.id).exists()
+        return Device.id.in_(tagged)
     if field == "product":
         return Device.product_id == value
     if field == "application":
@@ -197,14 +206,19 @@ def _condition(session: Session, term: Term, now: float) -> ColumnElement[bool]:
     if field == "name":
         return _matches(session, value)
     if field == "state":
-        return _of_state(value, now)
+        return _of_state(value, now, one_by_one)
     silent = now - func.coalesce(Device.last_seen, NEVER_S)
     older: ColumnElement[bool] = _COMPARED[sign](silent, _span_s(value))
     return older
 
 
-def _of_state(state: str, now: float) -> ColumnElement[bool]:
+def _of_state(state: str, now: float, one_by_one: bool) -> ColumnElement[bool]:
     current = select(Assignment.device_id).where(Assignment.current)
+    if one_by_one:
+        current = current.where(Assignment.device_id == Device.id)
+        if state == device_states.IDLE:
+            return ~current.exists()
+        return current.where(device_states.of_attempt(state, now)).exists()
     if state == device_states.IDLE:
         return Device.id.not_in(current)
     return Device.id.in_(current.where(device_states.of_attempt(state, now)))

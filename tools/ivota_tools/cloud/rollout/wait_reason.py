@@ -5,12 +5,12 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ...common.device_silence import silent_s
 from ...common.durations import span
 from ..store.device_acceptance import PENDING, RETIRED
 from ..store.models import DDI, Assignment, Campaign, Device, Member, Setting
 from . import assignment_states, campaign_counts, campaign_states, push_sender, result_codes
 
-SILENT_S = 3600.0
 PUBLIC_URL = "public_url"  # the setting that contains the address in pushes
 
 
@@ -22,7 +22,8 @@ def why(session: Session, device: Device, now: float) -> str:
     assignment = device.assignment
     waiting = _waits_for_stage(session, device, now)
     silent = now - (now if device.last_seen is None else device.last_seen)
-    quiet = f"; last seen {span(silent)} ago" if silent > SILENT_S else ""
+    is_quiet = silent > silent_s(device.report_interval_s)
+    quiet = f"; last seen {span(silent)} ago" if is_quiet else ""
     if assignment is None:
         if device.last_seen is None:
             quiet = "; it has never reported"

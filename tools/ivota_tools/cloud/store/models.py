@@ -95,6 +95,8 @@ class Device(Base):
     message_most: Mapped[int | None]
     # Of an ESP32, as reported; None: not known. Tags can specify another one (device_chip.py).
     chip: Mapped[str | None] = mapped_column(String(32))
+    # The interval of reports, in seconds, that the last answer to the device contained.
+    report_interval_s: Mapped[int | None]
     # Base64, as issued by the vendor's cloud; needed only with --sign-in.
     secret: Mapped[str | None] = mapped_column(String(256))
     # The number of the last change (change_numbers.py): lets an event stream query for changes,
@@ -169,6 +171,8 @@ class Group(Base):
     name: Mapped[str] = mapped_column(String(NAME_MOST), unique=True)
     query: Mapped[str] = mapped_column(String(QUERY_MOST))
     created_at: Mapped[float]
+    # Seconds between two reports of the version; None: as the boards are configured.
+    report_interval_s: Mapped[int | None]
 
 
 class Firmware(Base):
