@@ -23,7 +23,11 @@ def fetch(link, client):
     message = {"running": client.version}
     data = _get(link)
     if data is not None:
-        index = read(data, client.config, client.state)
+        state = client.state
+        index = read(data, client.config, state.serial)
+        if index["serial"] > state.serial:
+            state.serial = index["serial"]
+            once("state").save(state)
         release, later = choose(index, client)
         if release:
             message["push"] = _push(client, release)
@@ -89,11 +93,11 @@ def _body(stream, fields):
     return bytes(view[:at])
 
 
-def read(data, config, state):
-    """Verify the index and return it as a dictionary; save a new serial number in `state`.
+def read(data, config, serial):
+    """Verify the index and return it as a dictionary.
 
     Raises `OtaError` unless one of the channel's keys signed it, it is for this product, it has
-    not expired, and its serial number is not lower than the highest one in `state`.
+    not expired, and its serial number is not lower than `serial`, the highest one read before.
     """
     body, _, signature = data.rstrip().rpartition(b"\n")
     try:
@@ -112,19 +116,16 @@ def read(data, config, state):
         raise OtaError(_FAILED, "the channel's index needs a newer ivota on the board")
     if index["product"] != config["product_id"]:
         raise OtaError(_FAILED, "the channel is for the product %s" % index["product"])
-    if index["serial"] < state.serial:
+    if index["serial"] < serial:
         raise OtaError(
             _FAILED,
             "the channel's index has serial %d, but the board has already read %d"
-            % (index["serial"], state.serial),
+            % (index["serial"], serial),
         )
     now = once("clock").unix_time()
     expires = index.get("expires")
     if expires and now and now >= expires:
         raise OtaError(_FAILED, "the channel's index has expired")
-    if index["serial"] > state.serial:
-        state.serial = index["serial"]
-        once("state").save(state)
     return index
 
 

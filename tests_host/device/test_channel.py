@@ -138,42 +138,26 @@ def signed(found):
     return json.dumps(found).encode() + b"\n" + binascii.b2a_base64(bytes(384))
 
 
-def read(data, state=None, now=1800000000):
+def read(data, serial=0, now=1800000000):
     trusting = patched(owner_signature, distrust=lambda *_: None)
     with trusting, Clock(unix_time=now).put_into(clock_module):
-        return channel_index.read(data, Client().config, state or State())
+        return channel_index.read(data, Client().config, serial)
 
 
 def test_an_index_is_this_products_and_neither_old_nor_expired():
-    with patched(channel_index, once=_once):
-        assert read(signed(index())) == index()
-        for wrong, why in (
-            ({"product": "Q"}, "the channel is for the product Q"),
-            ({"channel": 2}, "needs a newer ivota"),
-            ({"expires": 1800000000}, "has expired"),
-        ):
-            with raises(OtaError, why):
-                read(signed(index(**wrong)))
-        # Without a clock nothing is known of an expiry.
-        assert read(signed(index(expires=1)), now=60)
-        state = State()
-        state.serial = 6
-        with raises(OtaError, "has serial 5, but the board has already read 6"):
-            read(signed(index()), state)
-        state.serial = 5
-        assert read(signed(index()), state)
-
-
-class _Kept:
-    """Stands for `state`: the state of these tests has no file."""
-
-    @staticmethod
-    def save(state):
-        assert state.serial == 5
-
-
-def _once(name):
-    return _Kept if name == "state" else channel.once(name)
+    assert read(signed(index())) == index()
+    for wrong, why in (
+        ({"product": "Q"}, "the channel is for the product Q"),
+        ({"channel": 2}, "needs a newer ivota"),
+        ({"expires": 1800000000}, "has expired"),
+    ):
+        with raises(OtaError, why):
+            read(signed(index(**wrong)))
+    # Without a clock nothing is known of an expiry.
+    assert read(signed(index(expires=1)), now=60)
+    with raises(OtaError, "has serial 5, but the board has already read 6"):
+        read(signed(index()), serial=6)
+    assert read(signed(index()), serial=5)
 
 
 def test_what_is_no_index():
@@ -182,7 +166,7 @@ def test_what_is_no_index():
             read(data)
     with patched(owner_signature, distrust=lambda *_: ", and /k is not a public key"):
         with raises(OtaError, "not signed by a trusted key, and /k is not a public key"):
-            channel_index.read(signed(index()), Client().config, State())
+            channel_index.read(signed(index()), Client().config, 0)
 
 
 def test_an_index_may_have_keys_of_its_own():
@@ -197,7 +181,7 @@ def test_an_index_may_have_keys_of_its_own():
         client = Client(channel=dict(section, url="http://h/"))
         with patched(owner_signature, distrust=distrust):
             with raises(OtaError, "not signed by a trusted key"):
-                channel_index.read(signed(index()), client.config, State())
+                channel_index.read(signed(index()), client.config, 0)
         assert asked.pop() == wanted and client.config["keys"] == LEAST["keys"]
 
 
