@@ -17,9 +17,9 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.mqtt.report_ingestion import STRAY
-from ivota_tools.cloud.store import message_counts, models
+from ivota_tools.cloud.store import event_counters, models
 from ivota_tools.cloud.store.models import Assignment
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 
 
 class Device:
@@ -163,7 +163,7 @@ def settle(cloud: Cloud, device: Device) -> None:
 
     def strays() -> int:
         with cloud.database.reading() as session:
-            return message_counts.totals(session).get(STRAY, 0)
+            return event_counters.totals(session).get(STRAY, 0)
 
     def batch() -> None:
         """Another one is stored, and what came of the one before is sent."""

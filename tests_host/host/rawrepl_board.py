@@ -220,9 +220,9 @@ def main(image, blocks, mode, paste, cause, state, slots):
     repl = Repl(leave, paste == "1")
     sys.modules["machine"] = Machine(leave, int(cause))
     if int(slots):
-        import _sim_boot
+        import _sim_boot_loader
 
-        _sim_boot.mount(["+", image, state, blocks, slots, ""])
+        _sim_boot_loader.mount(["+", image, state, blocks, slots, ""])
     else:
         flash = Image(image, int(blocks))
         vfs.umount("/")

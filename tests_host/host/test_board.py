@@ -19,15 +19,15 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools import toolchain
 from ivota_tools.board import (
-    board_files,
-    identity,
+    file_ownership,
     install,
+    install_files,
     on_board,
     serial_output,
     serial_ports,
     status,
 )
-from ivota_tools.board.config import read_config
+from ivota_tools.board.config_check import read_config
 from ivota_tools.board.errors import BoardError, SilentError
 from ivota_tools.board.mpremote import Mpremote
 from ivota_tools.cli import board as cli
@@ -135,7 +135,7 @@ def test_install_then_install_again(board, tree, config):
     board.wait_printed("boot\r\nivota: start")
     board.wait_starts("friendly", "raw", "friendly")
     assert board.files() == sorted([*INSTALLED, "/lib/umqtt/simple.py"])
-    for path, data in board_files.board_files(tree).items():
+    for path, data in install_files.board_files(tree).items():
         assert board.read(path) == data
     assert board.read("/ivota.json") == config.read_bytes()
     # Only what differs, and the program that was stopped for it runs again.
@@ -251,13 +251,13 @@ def test_install_as_on_a_serial_port(board, tree, config, tmp_path):
 
 
 def test_what_counts_as_stock_and_as_ours():
-    assert identity.is_stock(STOCK_BOOT)
-    assert identity.is_stock(b"import uos, machine\n#uos.dupterm(None, 1)\nimport gc\n")
-    assert not identity.is_stock(b"import app\n")
-    assert not identity.is_stock(b"import gc; app()\n")
-    assert not identity.is_stock(b"#" * 2048)  # cut off there: the rest is unknown
-    assert identity.is_ours(b'"""One line."""\r\nolder', b'"""One line."""\nnewer')
-    assert not identity.is_ours(b"import ivota\n", MAIN)
+    assert file_ownership.is_stock(STOCK_BOOT)
+    assert file_ownership.is_stock(b"import uos, machine\n#uos.dupterm(None, 1)\nimport gc\n")
+    assert not file_ownership.is_stock(b"import app\n")
+    assert not file_ownership.is_stock(b"import gc; app()\n")
+    assert not file_ownership.is_stock(b"#" * 2048)  # cut off there: the rest is unknown
+    assert file_ownership.is_ours(b'"""One line."""\r\nolder', b'"""One line."""\nnewer')
+    assert not file_ownership.is_ours(b"import ivota\n", MAIN)
 
 
 @pytest.mark.parametrize("name", ["boot.py", "main.py"])
@@ -265,7 +265,7 @@ def test_the_first_line_of_ours_names_no_one_else(name):
     """It is how `board install` knows its own files of whatever release."""
     first = (ROOT / name).read_text().splitlines()[0]
     assert len(first) > 20
-    assert not identity.is_stock(first.encode())
+    assert not file_ownership.is_stock(first.encode())
 
 
 @pytest.mark.parametrize(

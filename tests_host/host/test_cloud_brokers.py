@@ -13,8 +13,8 @@ from waiting import wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
-from ivota_tools.cloud.mqtt import broker_probe
-from ivota_tools.cloud.mqtt.broker_probe import BrokerProbe
+from ivota_tools.cloud.mqtt import delivery_probe
+from ivota_tools.cloud.mqtt.delivery_probe import BrokerProbe
 from ivota_tools.cloud.mqtt.topic_prefix import TopicPrefix
 
 
@@ -30,7 +30,7 @@ def firmware(tmp_path):
 
 
 def test_a_broker_that_drops_what_it_acknowledges_is_noticed(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(broker_probe, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(delivery_probe, "PATIENCE_S", 0.2)
     caplog.set_level(logging.INFO, "ivota.cloud")
     with OddBroker(drops="$") as broker:
         with start(tmp_path / "a", broker) as cloud, Client(cloud.api_url) as api:
@@ -79,7 +79,7 @@ def test_the_check_waits_for_older_messages_and_comes_again():
         check.tick()
         assert ("does not deliver" in (check.problem or "")) == problem
     assert len(sent) == 4
-    now[0] += broker_probe.EVERY_S
+    now[0] += delivery_probe.EVERY_S
     check.tick()
     assert len(sent) == 6
     for topic, payload in sent:  # those of before are too old to say anything

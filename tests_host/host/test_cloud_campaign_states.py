@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres_support import new_database
 
-from ivota_tools.cloud.rollout import assignment_states, campaign_states, device_query
-from ivota_tools.cloud.rollout.campaign_states import Step, Tally
+from ivota_tools.cloud.rollout import assignment_states, campaign_rules, device_query
+from ivota_tools.cloud.rollout.campaign_rules import Step, Tally
 from ivota_tools.cloud.rollout.device_query import QueryError
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Assignment, Campaign, Device, DeviceTag, Firmware
@@ -168,7 +168,7 @@ def test_any_text_is_a_query_or_refused(text):
     ],
 )
 def test_bounds(given_stages, total, expected):
-    assert campaign_states.bounds(given_stages, total) == expected
+    assert campaign_rules.bounds(given_stages, total) == expected
 
 
 class Run:
@@ -184,7 +184,7 @@ class Run:
 
     def step(self, seconds=0.0):
         self.now += seconds
-        return campaign_states.decide(self.campaign, self.tallies, self.now)
+        return campaign_rules.decide(self.campaign, self.tallies, self.now)
 
     def reach(self, stage, good=0, failed=0, left_out=0):
         members = self.tallies[stage].members

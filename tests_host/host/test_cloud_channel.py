@@ -23,8 +23,8 @@ from ivota_tools.channel.folder import Channel
 from ivota_tools.channel.index import NAME, Release, files_of, verify
 from ivota_tools.cli.app import app
 from ivota_tools.cloud import Cloud, CloudError
-from ivota_tools.cloud.channel import offers, served_channel
-from ivota_tools.cloud.channel.served_channel import ChannelSetting
+from ivota_tools.cloud.channel import channel_files, publication
+from ivota_tools.cloud.channel.channel_files import ChannelSetting
 from ivota_tools.common import atomic_write
 from ivota_tools.firmware.release import Signer, make_patch, pack, sign
 from ivota_tools.firmware.release import inspect as inspect_release
@@ -371,7 +371,7 @@ def test_the_serial_number_never_falls(
         first = client.offer_in_channel("HOME", number)["serial"]
         assert first >= now
         with monkeypatch.context() as patch:
-            patch.setattr(offers.time, "time", lambda: 1000.0)
+            patch.setattr(publication.time, "time", lambda: 1000.0)
             assert client.offer_in_channel("HOME", number, share=50)["serial"] == first + 1
     # A backup has the firmware and no channel: an old offer must not come back by itself.
     backup, again = tmp_path / "backup", tmp_path / "restored"
@@ -394,7 +394,7 @@ def test_an_index_is_signed_again_in_time(
         assert get(filling).content == before
         old = verify(before, [keys.online.public])
         path = filling.folder / "channel" / "HOME" / NAME
-        soon = dataclasses.replace(old, expires=int(time.time()) + offers.VALID_S // 2 - 1)
+        soon = dataclasses.replace(old, expires=int(time.time()) + publication.VALID_S // 2 - 1)
         path.write_bytes(soon.signed(keys.online))
         new = verify(get(filling).content, [keys.online.public])
         assert new.serial > old.serial and (new.expires or 0) >= (old.expires or 0)
@@ -409,7 +409,7 @@ def test_an_index_is_signed_again_in_time(
             tried.append(1)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(served_channel.atomic_write, "write", full)
+        monkeypatch.setattr(channel_files.atomic_write, "write", full)
         for _ in range(3):  # and strangers do not make the cloud try each time
             assert get(filling).content == soon.signed(keys.online)
         assert len(tried) == 1
@@ -419,7 +419,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.channel.served_channel import ChannelSetting
+from ivota_tools.cloud.channel.channel_files import ChannelSetting
 from ivota_tools.api_client import Client
 from ivota_tools.common import atomic_write
 from ivota_tools.firmware.signing_keys import load_private, load_public

@@ -22,14 +22,14 @@ from waiting import WAIT_S, wait_until
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError, connection_limit
 from ivota_tools.cloud.accounts import audit_log, sign_in_throttle, users
-from ivota_tools.cloud.accounts.guess_delay import WrongTries
+from ivota_tools.cloud.accounts.token_guess_delay import WrongTries
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.api import events
 from ivota_tools.cloud.connection_limit import Room, Table
-from ivota_tools.cloud.event_stream import Places
 from ivota_tools.cloud.http_deadlines import Deadlines
 from ivota_tools.cloud.network_addresses import Networks, network
 from ivota_tools.cloud.rollout.assignment import assign
+from ivota_tools.cloud.sse_response import Places
 from ivota_tools.cloud.store import models, retention, store_ownership
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.file_store import FolderStore

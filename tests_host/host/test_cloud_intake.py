@@ -17,7 +17,7 @@ from ivota_tools.cloud.mqtt import report_worker
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
 from ivota_tools.cloud.rollout import device_actions, push_sender, timed_work
-from ivota_tools.cloud.store import device_acceptance, message_counts, retention
+from ivota_tools.cloud.store import device_acceptance, event_counters, retention
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Change, Device, Firmware, Report
 from ivota_workshop.bench.console import kills
@@ -125,7 +125,7 @@ def test_percentages_change_the_attempt_and_only_events_are_rows(database):
             ("downloading", 3), ("fail", 61), ("downloading", 0), ("downloading", 50),
             ("burning", None), ("done", None),
         ]  # fmt: skip
-        assert message_counts.totals(session)["report_progress"] == 16
+        assert event_counters.totals(session)["report_progress"] == 16
 
 
 def test_who_has_no_place_is_answered(database, monkeypatch):

@@ -17,7 +17,7 @@ from rich.console import Console
 from waiting import WAIT_S
 
 from ivota_tools.common import log_output
-from ivota_tools.common.log_filter import Bounded
+from ivota_tools.common.repeated_log_lines import Bounded
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
 

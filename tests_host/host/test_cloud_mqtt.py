@@ -17,7 +17,7 @@ from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud, CloudError
 from ivota_tools.cloud.mqtt import mosquitto_process
 from ivota_tools.cloud.mqtt.cloud_session import Address, MqttSession
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 from ivota_tools.sim import Proxy
 
 DATA = os.urandom(200_000)

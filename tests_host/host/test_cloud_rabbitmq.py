@@ -42,7 +42,7 @@ from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.topic_prefix import TopicPrefix
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Report
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 from ivota_tools.toolchain.load_balancer import haproxy
 from ivota_workshop.bench.holds.devices import self_signed
 from ivota_workshop.load_balancer import CONFIGURATION, balanced

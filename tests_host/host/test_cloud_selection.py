@@ -18,8 +18,8 @@ from ivota_tools.cloud.rollout import (
     campaign_removal,
     campaign_selection,
     device_query,
+    missing_downloads,
     push_sender,
-    unrequested_pushes,
 )
 from ivota_tools.cloud.rollout.assignment_states import BackOff
 from ivota_tools.cloud.store.database import Database
@@ -262,9 +262,9 @@ def test_pushes_and_ends_take_the_same_statements_for_more_devices(database, mon
             push_sender.push_due(session, time.time(), lambda *_: ("http://h/", False), 1)
 
     def mark(most):
-        monkeypatch.setattr(unrequested_pushes, "MOST", most)
+        monkeypatch.setattr(missing_downloads, "MOST", most)
         with database.writing() as session:
-            unrequested_pushes.mark(session, later)
+            missing_downloads.mark(session, later)
 
     def end(most, change):
         monkeypatch.setattr(campaign_assignments, "MOST", most)

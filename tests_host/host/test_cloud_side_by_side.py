@@ -22,7 +22,7 @@ from ivota_tools.cloud.rollout import (
     device_actions,
     push_sender,
 )
-from ivota_tools.cloud.store import message_counts
+from ivota_tools.cloud.store import event_counters
 from ivota_tools.cloud.store.database import Database, next_revision, settled
 from ivota_tools.cloud.store.models import Campaign, Device, Firmware
 
@@ -133,7 +133,7 @@ def test_two_store_reports_at_once_and_no_change_is_missed(here, there):
         numbers = session.scalars(sa.select(Device.revision)).all()
         assert len(set(numbers)) == 3
         assert all(before < number <= after for number in numbers)
-        assert message_counts.totals(session)["report_version"] == 3
+        assert event_counters.totals(session)["report_version"] == 3
 
 
 def test_numbers_of_changes_that_are_given_up(here, there):
@@ -148,17 +148,17 @@ def test_numbers_of_changes_that_are_given_up(here, there):
 
 
 def test_the_counts_are_summed_up_beside_others(here, there, monkeypatch):
-    monkeypatch.setattr(message_counts, "ROWS_MOST", 3)
+    monkeypatch.setattr(event_counters, "ROWS_MOST", 3)
     for number in range(5):
         with here.storing() as session:
-            message_counts.count(session, {"a": 1, "b": number})
+            event_counters.count(session, {"a": 1, "b": number})
     with there.storing() as other:
-        message_counts.count(other, {"a": 10})
+        event_counters.count(other, {"a": 10})
         with here.writing() as session:
-            message_counts.fold(session)
+            event_counters.fold(session)
     with here.reading() as session:
-        assert message_counts.totals(session) == {"a": 15, "b": 10}
-        assert not message_counts.are_many(session)
+        assert event_counters.totals(session) == {"a": 15, "b": 10}
+        assert not event_counters.are_many(session)
 
 
 def test_a_change_of_an_unlocked_device_leaves_its_other_columns(here, there):

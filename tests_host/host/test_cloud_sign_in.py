@@ -18,7 +18,7 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
-from ivota_tools.cloud.accounts import guess_delay
+from ivota_tools.cloud.accounts import token_guess_delay
 from ivota_tools.cloud.connection_limit import Room
 from ivota_tools.cloud.mqtt import device_sign_in, sign_in_proxy, subscribe_limits
 from ivota_tools.cloud.mqtt.device_budget import Budget
@@ -363,7 +363,7 @@ def test_secrets_that_cannot_be(cloud, name, secret, words):
 
 
 def test_a_refused_sign_in_leaves_a_trace(tmp_path, monkeypatch):
-    monkeypatch.setattr(guess_delay, "NOTE_S", 1e9)  # the minute may pass on a busy machine
+    monkeypatch.setattr(token_guess_delay, "NOTE_S", 1e9)  # the minute may pass on a busy machine
     with Cloud(tmp_path, sign_in=True) as cloud, Client(cloud.api_url) as api:
 
         def traces():

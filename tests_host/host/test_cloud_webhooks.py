@@ -24,7 +24,7 @@ from ivota_tools.cli import app
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.store.models import Assignment, Campaign, Setting, WebhookMessage
 from ivota_tools.cloud.webhooks import delivery, outbox, sender
-from ivota_tools.cloud.webhooks.targets import Webhooks
+from ivota_tools.cloud.webhooks.webhook_settings import Webhooks
 
 SECRET = "a secret of thirty-two characters"
 

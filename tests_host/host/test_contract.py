@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ivota_tools.board.identity import is_ours
+from ivota_tools.board.file_ownership import is_ours
 from ivota_tools.common import project_files
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ import pytest
 import typer.main
 from found import some
 
-from ivota_tools.board.config import check_config
+from ivota_tools.board.config_check import check_config
 from ivota_tools.cli import app
 from ivota_tools.cloud.accounts import refusal_log
 from ivota_tools.cloud.api.bulk_schemas import ActionIn

@@ -19,7 +19,7 @@ SOURCE = re.compile(r"\b(ports|extmod|py|bootloader_support)/[\w/]+\.[ch]\b")
 # Made for tests alone: no port has them.
 OURS = {"Hang", "FakeEsp32", "Uart", "Machine", "_Ppps"}
 # What the simulator is made of: how its processes are started, die and are recorded.
-SIMULATOR = {"_sim_host.py", "_sim_place.py", "_sim_record.py", "ffi.py"}
+SIMULATOR = {"_sim_host_folder.py", "_sim_mount.py", "_sim_record.py", "ffi.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud, CloudError
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 from ivota_workshop.bench.neighbours import ha_recording
 from ivota_workshop.bench.neighbours.ha_scenario import Stage
 

@@ -17,7 +17,7 @@ import pytest
 from waiting import WAIT_S
 
 from ivota_tools import toolchain
-from ivota_tools.toolchain import ToolchainError, debian, suites
+from ivota_tools.toolchain import ToolchainError, debian, debian_suites
 from ivota_tools.toolchain.__main__ import main
 from ivota_tools.toolchain.apt import Apt
 from ivota_tools.toolchain.cache import cached
@@ -92,8 +92,8 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(suites, "PAUSES_S", (0, 0))
-    monkeypatch.setattr(suites.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(debian_suites, "PAUSES_S", (0, 0))
+    monkeypatch.setattr(debian_suites.platform, "machine", lambda: "x86_64")
     return folder
 
 
@@ -245,7 +245,7 @@ def test_both_widths_are_the_same_version(fake: Path) -> None:
 
 
 def test_all_suites_are_tried_again_before_it_gives_up(fake: Path) -> None:
-    for suite in suites.SUITES:
+    for suite in debian_suites.SUITES:
         (fake / f"broken-{suite}-i386").touch()
     with pytest.raises(ToolchainError) as caught:
         toolchain.micropython(32)
@@ -254,7 +254,7 @@ def test_all_suites_are_tried_again_before_it_gives_up(fake: Path) -> None:
     assert "trixie: E: Failed to fetch index: Mirror sync in progress" in told
     assert "set MICROPYTHON and MICROPYTHON32" in told and "put it on PATH" in told
     assert not (toolchain.cache_dir() / "toolchain" / "micropython-1").exists()
-    for suite in suites.SUITES:
+    for suite in debian_suites.SUITES:
         (fake / f"broken-{suite}-i386").unlink()
     assert suite_of(toolchain.micropython(32)) == "trixie"
 
@@ -294,7 +294,7 @@ def test_messages_say_what_to_do(
         toolchain.micropython(64)
     monkeypatch.setenv("IVOTA_DEBIAN_MIRROR", "http://mine.example/d")
     assert suite_of(toolchain.micropython(64)) == "trixie"
-    monkeypatch.setattr(suites.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(debian_suites.platform, "machine", lambda: "aarch64")
     # Some machines have a mosquitto of their own in /usr/sbin.
     monkeypatch.setattr(toolchain.shutil, "which", lambda *_args, **_options: None)
     with pytest.raises(

@@ -23,7 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from waiting import WAIT_S
 
 from ivota_tools.cloud.mqtt.mosquitto_process import Broker
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 from ivota_tools.firmware.release import pack
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "thermometer"

@@ -18,7 +18,7 @@ from channel_sites import python_server
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
-from ivota_tools.board.config import parse_config
+from ivota_tools.board.config_check import parse_config
 from ivota_tools.sim import Board
 
 ROOT = Path(__file__).parents[2]

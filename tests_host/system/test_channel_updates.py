@@ -25,7 +25,7 @@ from ivota_tools.api_client import Client
 from ivota_tools.channel.folder import Channel
 from ivota_tools.channel.index import NAME, Release, verify
 from ivota_tools.cloud import Cloud
-from ivota_tools.cloud.channel.served_channel import ChannelSetting
+from ivota_tools.cloud.channel.channel_files import ChannelSetting
 from ivota_tools.common import project_files
 from ivota_tools.firmware.release import Signer, inspect, make_patch, pack, sign
 from ivota_tools.firmware.signing_keys import PrivateKey, generate, load_private

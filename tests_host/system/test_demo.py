@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 from waiting import WAIT_S, wait_until
 
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 from ivota_tools.demo import command, delta_scene, rollback_scene, update_scene
 from ivota_tools.demo.stage import NAME, PRODUCT, Stage, State
 from ivota_tools.sim.flash import Flash

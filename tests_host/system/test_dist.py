@@ -20,7 +20,7 @@ from waiting import WAIT_S
 
 from ivota_tools import toolchain
 from ivota_tools.api_client import Client
-from ivota_tools.board.board_files import board_files
+from ivota_tools.board.install_files import board_files
 from ivota_tools.cloud import Cloud
 from ivota_tools.common import project_files
 from ivota_tools.firmware.release import pack
@@ -89,7 +89,7 @@ def test_the_commands_of_the_wheel(installed: Path, tmp_path: Path) -> None:
     made = json.loads(run([installed / "ivota", *words], tmp_path))
     pack(tmp_path / "app", "0.2", out=tmp_path / "here.bin")
     assert Path(tmp_path, made["path"]).read_bytes() == (tmp_path / "here.bin").read_bytes()
-    files = "from ivota_tools.board.board_files import board_files; "
+    files = "from ivota_tools.board.install_files import board_files; "
     files += "from ivota_tools.common import project_files; "
     files += "print(len(board_files(project_files.root())))"
     assert run([installed / "python", "-c", files], tmp_path).strip() == str(

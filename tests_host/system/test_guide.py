@@ -15,7 +15,7 @@ from found import some
 from waiting import WAIT_S
 
 from ivota_tools.api_client import Client
-from ivota_tools.board.config import parse_config
+from ivota_tools.board.config_check import parse_config
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.mqtt.mosquitto_process import Broker
 from ivota_tools.firmware.release import pack

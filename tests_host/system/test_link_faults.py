@@ -21,7 +21,7 @@ from waiting import WAIT_S, wait_until
 from wire import Wire
 
 from ivota_tools.cloud.mqtt.mosquitto_process import Broker
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 from ivota_tools.sim import Proxy
 
 KEEPALIVE_S = 2

@@ -16,7 +16,7 @@ import pytest
 from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import Client
-from ivota_tools.board.config import parse_config
+from ivota_tools.board.config_check import parse_config
 from ivota_tools.cloud import Cloud
 from ivota_tools.firmware.release import inspect, pack
 from ivota_tools.sim import Board

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ivota_tools.board import on_board
-from ivota_tools.board.board_files import CONFIG, KEPT, PACKAGE, STARTERS, STATE, board_files
-from ivota_tools.board.config import check_config
+from ivota_tools.board.config_check import check_config
 from ivota_tools.board.errors import BoardError
-from ivota_tools.board.identity import about, heads, is_ours, is_stock, names_in, own_files
+from ivota_tools.board.file_ownership import about, heads, is_ours, is_stock, names_in, own_files
+from ivota_tools.board.install_files import CONFIG, KEPT, PACKAGE, STARTERS, STATE, board_files
 from ivota_tools.board.mpremote import Mpremote, call_source
 from ivota_tools.common.progress import Begin, silent
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivota_tools.board import on_board
-from ivota_tools.board.board_files import CONFIG, PACKAGE, STARTERS, STATE
-from ivota_tools.board.identity import heads, is_ours, names_in, own_files
+from ivota_tools.board.file_ownership import heads, is_ours, names_in, own_files
+from ivota_tools.board.install_files import CONFIG, PACKAGE, STARTERS, STATE
 from ivota_tools.board.mpremote import Mpremote
 
 

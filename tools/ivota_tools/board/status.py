@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ivota_tools.board import on_board
-from ivota_tools.board.board_files import CONFIG, PACKAGE, STATE, board_files
 from ivota_tools.board.errors import BoardError, SilentError
-from ivota_tools.board.identity import about
+from ivota_tools.board.file_ownership import about
+from ivota_tools.board.install_files import CONFIG, PACKAGE, STATE, board_files
 from ivota_tools.board.mpremote import Mpremote
 
 

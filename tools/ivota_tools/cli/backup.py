@@ -10,7 +10,7 @@ import typer
 
 from ..common.api_connection import default_data
 from ..common.progress import Begin
-from .cloud_flags import Database
+from .cloud_options import Database
 from .progress_bars import bars
 from .terminal import AsJson, Yes, err, fail, print_json, say, sure, warn
 

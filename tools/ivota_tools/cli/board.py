@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ivota_tools.board.acceptance.inputs import file_and_path, own_address
-from ivota_tools.board.config import parse_network, read_config
+from ivota_tools.board.acceptance.run_arguments import file_and_path, own_address
+from ivota_tools.board.config_check import parse_network, read_config
 from ivota_tools.board.errors import BoardError
 from ivota_tools.board.install import install as install_on
 from ivota_tools.board.mpremote import Mpremote

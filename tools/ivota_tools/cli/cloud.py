@@ -15,8 +15,8 @@ import typer
 
 from ..common import log_output
 from ..common.api_connection import DEFAULT_URL
-from . import cloud_check, cloud_options, cloud_reload
-from . import cloud_flags as flags
+from . import cloud_arguments, cloud_check, cloud_reload
+from . import cloud_options as flags
 from .terminal import AsJson, err, fail, print_json, say, warn
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def _run(ctx: typer.Context) -> None:
         from ..cloud.accounts.authorization import check_exposure
 
     try:
-        options = cloud_options.of_cloud(asked, ctx.info_name)
-    except cloud_options.OptionError as error:
+        options = cloud_arguments.of_cloud(asked, ctx.info_name)
+    except cloud_arguments.OptionError as error:
         fail(str(error))
     output = log_output.LogOutput(err, asked["log_format"], access=asked["access_log"])
     stop, hang_up = threading.Event(), threading.Event()

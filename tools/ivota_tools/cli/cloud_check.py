@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from . import cloud_config, cloud_options
+from . import cloud_arguments, cloud_config
 from .terminal import AsJson, cell, err, fail, out, print_json, titled_table, warn
 
 EXPIRES_S = 14 * 86400.0
@@ -28,7 +28,7 @@ def check(ctx: typer.Context, asked: Mapping[str, Any], as_json: AsJson) -> None
         from ..cloud.store.store_settings import open_store
 
     try:
-        options = cloud_options.of_cloud(asked, ctx.info_name)
+        options = cloud_arguments.of_cloud(asked, ctx.info_name)
         warnings = check_exposure(
             asked["host"],
             asked["public_url"],
@@ -42,11 +42,11 @@ def check(ctx: typer.Context, asked: Mapping[str, Any], as_json: AsJson) -> None
         if certificate:
             certificate.context()
             warnings += _expiry(certificate.expires(), certificate.chain)
-    except (CloudError, cloud_options.OptionError) as error:
+    except (CloudError, cloud_arguments.OptionError) as error:
         fail(str(error))
     warnings += [
         f"other users can read {file}, which contains a secret: run chmod 600 {file}"
-        for file in cloud_options.secret_files(asked)
+        for file in cloud_arguments.secret_files(asked)
         if _is_open(file)
     ]
     known = dict(cloud_config.keys(ctx.command)) | {"token": None}

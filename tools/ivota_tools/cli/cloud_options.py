@@ -1,248 +1,270 @@
-"""Turn the options of `ivota cloud` into the arguments of `Cloud`."""
+"""The options of `ivota cloud`, which are also the keys of its configuration file."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-from ..common import log_output
-from ..common.api_connection import default_data
-from ..common.durations import seconds
-from ..firmware.bundle import ReleaseError
+import typer
 
-if TYPE_CHECKING:
-    from ..cloud.accounts.identity_provider import IdentityProvider
-    from ..cloud.channel.served_channel import ChannelSetting
-    from ..cloud.store.store_settings import StoreSettings
+from . import cloud_config
 
 
-class OptionError(ValueError):
-    """Two options contradict each other, or a file that an option names cannot be read."""
+def _option(metavar: str, help: str) -> Any:
+    """Create an option whose value `--help` shows as `metavar`."""
+    return typer.Option(metavar=metavar, help=help)
 
 
-def of_cloud(asked: Mapping[str, Any], process: str | None = None) -> dict[str, Any]:
-    """Return the arguments of `Cloud`. `process`: the command that runs it. Raises OptionError."""
-    from ..cloud import Certificate, ProcessKind  # slow to import
-    from ..cloud.ddi.controller_routes import Setting as Ddi
+class Subcommand(str, enum.Enum):
+    """What `ivota cloud` does instead of starting the cloud."""
 
-    chain, key = asked["tls_cert"], asked["tls_key"]
-    if (chain is None) != (key is None):
-        raise OptionError("--tls-cert and --tls-key must be used together")
-    accept, sign_in = asked["accept"], asked["sign_in"]
-    if accept not in (None, "all", "none"):
-        raise OptionError("--accept must be all or none")
-    if asked["log_format"] not in log_output.FORMATS:
-        raise OptionError("--log-format must be text or json")
-    mqtt_port = asked["mqtt_port"]
-    if mqtt_port is None:
-        mqtt_port = 8883 if chain else 1883
-    broker, tenant = asked["broker"], asked["ddi"]
-    return {
-        "process": ProcessKind(process or ProcessKind.CLOUD),
-        "folder": asked["data"] or default_data(),
-        "mqtt_port": mqtt_port,
-        "http_port": asked["port"],
-        "host": asked["host"],
-        "broker": broker,
-        "broker_password": _broker_password(asked["broker_password_file"]) if broker else None,
-        "topic_prefix": asked["topic_prefix"],
-        "database": _either(asked, "database"),
-        "store": _store(asked),
-        "sign_in": sign_in,
-        "psk_port": asked["psk_port"],
-        "device_ca": _authorities(asked["device_ca"] or ()),
-        "device_crl": asked["device_crl"] or (),
-        "certificate": Certificate(chain, key) if chain and key else None,
-        "public_url": asked["public_url"],
-        "url_ttl_s": asked["url_ttl"],
-        "keep_s": _span(asked, "keep_reports"),
-        "keep_audit_s": _span(asked, "keep_audit"),
-        "push_qos": asked["push_qos"],
-        "token": _either(asked, "token"),
-        "upload_most": asked["max_upload"],
-        "devices_most": asked["max_connected"],
-        "plain_console": asked["plain_console"],
-        "trusted_proxies": asked["trusted_proxy"] or (),
-        "webhooks": asked["webhook"] or (),
-        "webhook_secret": _webhook_secret(asked["webhook_secret_file"]),
-        "accept_all": (accept or ("none" if sign_in else "all")) == "all",
-        "provider": _provider(asked),
-        "home_assistant": asked["home_assistant"],
-        "channels": _channels(asked["channel"] or (), asked["channel_key"] or ()),
-        "ddi": Ddi(tenant, asked["ddi_poll"], asked["ddi_confirm"])
-        if tenant is not None
-        else None,
-    }
+    CHECK = "check-config"
 
 
-def secret_files(asked: Mapping[str, Any]) -> list[Path]:
-    names = (
-        "broker_password_file",
-        "database_file",
-        "oidc_client_secret_file",
-        "store_key_file",
-        "tls_key",
-        "token_file",
-        "webhook_secret_file",
-    )
-    keys = [Path(each.partition("=")[2]) for each in asked["channel_key"] or ()]
-    return [file for name in names if (file := asked[name]) is not None] + keys
-
-
-def _store(asked: Mapping[str, Any]) -> StoreSettings | None:
-    names = ("store_proxy", "store_url", "store_key_id", "store_key_file")
-    if asked["store"] is None:
-        if given := [_flag(name) for name in names if asked[name]]:
-            raise OptionError(f"{given[0]} needs --store")
-        return None
-    from ..cloud import CloudError
-    from ..cloud.store.store_settings import StoreSettings
-
-    file = asked["store_key_file"]
-    try:
-        return StoreSettings(
-            asked["store"],
-            proxy=asked["store_proxy"],
-            cdn=asked["store_url"],
-            key_id=asked["store_key_id"],
-            key=_secret(file, "--store-key-file").encode() if file else None,
-        )
-    except CloudError as error:
-        raise OptionError(str(error)) from None
-
-
-def _provider(asked: Mapping[str, Any]) -> IdentityProvider | None:
-    issuer, client_id = asked["oidc_issuer"], asked["oidc_client_id"]
-    file, given = asked["oidc_client_secret_file"], asked["oidc_role"] or ()
-    if issuer is None:
-        if client_id or file or given:
-            raise OptionError(
-                "--oidc-client-id, --oidc-client-secret-file and --oidc-role need --oidc-issuer"
-            )
-        return None
-    if not client_id or not file:
-        raise OptionError("--oidc-issuer needs --oidc-client-id and --oidc-client-secret-file")
-    roles = {}
-    for each in given:
-        group, equals, role = each.rpartition("=")
-        if not equals or not group:
-            raise OptionError(f"--oidc-role {each!r} is not GROUP=ROLE")
-        roles[group] = role
-    from ..cloud import CloudError
-    from ..cloud.accounts.identity_provider import IdentityProvider
-
-    try:
-        return IdentityProvider(
-            issuer,
-            client_id,
-            _secret(file, "--oidc-client-secret-file"),
-            roles,
-            groups_claim=asked["oidc_groups_claim"],
-            name_claim=asked["oidc_name_claim"],
-            scope=asked["oidc_scope"],
-        )
-    except CloudError as error:
-        raise OptionError(str(error)) from None
-
-
-def _span(asked: Mapping[str, Any], name: str) -> float | None:
-    try:
-        return None if asked[name] is None else seconds(asked[name])
-    except ValueError as error:
-        raise OptionError(f"{_flag(name)}: {error}") from None
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _either(asked: Mapping[str, Any], name: str) -> str | None:
-    """Return a secret that is given either directly or in a file."""
-    given, file = asked[name], asked[f"{name}_file"]
-    if file is None:
-        return None if given is None else str(given)
-    if given is not None:
-        raise OptionError(
-            f"use either {_flag(name)} or {_flag(name)}-file: IVOTA_{name.upper()} in the "
-            f"environment also counts as {_flag(name)}"
-        )
-    return _secret(file, _flag(f"{name}_file"))
-
-
-def _broker_password(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get("IVOTA_BROKER_PASSWORD")
-    return _secret(file, "the broker's password")
-
-
-def _webhook_secret(file: Path | None) -> str | None:
-    return None if file is None else _secret(file, "--webhook-secret-file")
-
-
-def _secret(file: Path, what: str) -> str:
-    try:
-        found = file.read_text().removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{what} cannot be read from {file} ({error})") from None
-    if not found:
-        raise OptionError(f"{what} cannot be read from {file} (the file is empty)")
-    return found
-
-
-def _channels(given: Sequence[str], private: Sequence[str]) -> tuple[ChannelSetting, ...]:
-    if not given and not private:
-        return ()
-    from ..cloud.channel.served_channel import ChannelSetting  # slow to import
-    from ..firmware.signing_keys import PrivateKey, PublicKey, load_private, load_public
-
-    public: dict[str, list[PublicKey]] = {}
-    signing: dict[str, PrivateKey] = {}
-    try:
-        for each in given:
-            product, file = _product_file("--channel", each)
-            public.setdefault(product, []).append(load_public(file))
-        for each in private:
-            product, file = _product_file("--channel-key", each)
-            if product not in public:
-                raise OptionError(
-                    f"--channel-key needs --channel {product}=FILE with the key of the firmware"
-                )
-            if product in signing:
-                raise OptionError(f"--channel-key names {product!r} twice")
-            try:
-                signing[product] = load_private(file, _passphrase)
-            except ReleaseError as error:
-                raise OptionError(
-                    f"{error}. If it has a passphrase, set IVOTA_PASSPHRASE"
-                ) from None
-    except ReleaseError as error:
-        raise OptionError(str(error)) from None
-    return tuple(
-        ChannelSetting(product, tuple(keys), signing.get(product))
-        for product, keys in public.items()
-    )
-
-
-def _passphrase() -> str:
-    return os.environ.get("IVOTA_PASSPHRASE", "")
-
-
-def _product_file(option: str, given: str) -> tuple[str, Path]:
-    product, equals, file = given.partition("=")
-    if not equals or not file:
-        raise OptionError(f"{option} {given!r} is not PRODUCT=FILE")
-    return product, Path(file)
-
-
-def _authorities(given: Sequence[str]) -> dict[str, Path]:
-    found = {}
-    for each in given:
-        product, file = _product_file("--device-ca", each)
-        if product in found:
-            raise OptionError(
-                f"--device-ca names {product!r} twice: put both authorities into one file"
-            )
-        found[product] = file
-    return found
+Action = Annotated[
+    Subcommand | None,
+    typer.Argument(
+        metavar="[check-config]",
+        help="Check the configuration and show each setting with its source; start nothing.",
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        envvar="IVOTA_CONFIG",
+        is_eager=True,
+        callback=cloud_config.load,
+        help="Configuration file (TOML). The environment and other options override it.",
+    ),
+]
+Host = Annotated[str, typer.Option(help="Address to listen on (0.0.0.0 = all interfaces).")]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, metavar="PORT", help="HTTP port (0 = any free port).")
+]
+MqttPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        metavar="PORT",
+        help="MQTT port (0 = any free port). Default: 1883, or 8883 with TLS.",
+    ),
+]
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        envvar="IVOTA_BROKER",
+        help="Use this external MQTT broker instead of the built-in one. Also accepts "
+        "USER:PASSWORD@HOST:PORT, mqtts://… for TLS, and amqp://… or amqps://… for RabbitMQ.",
+    ),
+]
+BrokerPasswordFile = Annotated[
+    Path | None,
+    _option("FILE", "File with the password for --broker. Default: IVOTA_BROKER_PASSWORD."),
+]
+TopicPrefix = Annotated[
+    str,
+    _option(
+        "TEXT", "Replace $ota at the start of all topics, for brokers that drop topics with $."
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Data directory (default: ~/.local/share/ivota)."),
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        envvar="IVOTA_DATABASE",
+        help="PostgreSQL URL (postgresql://…). Default: an SQLite file in the data directory.",
+    ),
+]
+DatabaseFile = Annotated[
+    Path | None, _option("FILE", "File with the URL for --database and its password.")
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="S3-URL",
+        envvar="IVOTA_STORE",
+        help="Keep firmware in this object store, s3://BUCKET/PREFIX, and not in the data "
+        "directory. Endpoint, region, and credentials come from AWS_… variables and files.",
+    ),
+]
+StoreProxy = Annotated[
+    bool,
+    typer.Option(
+        "--store-proxy",
+        help="Serve downloads through the cloud, for devices that cannot reach the store.",
+    ),
+]
+StoreUrl = Annotated[
+    str | None, _option("URL", "URL of a CDN in front of the store, from which devices download.")
+]
+StoreKeyId = Annotated[
+    str | None, _option("ID", "CloudFront's id of the key that signs the CDN's URLs.")
+]
+StoreKeyFile = Annotated[Path | None, _option("FILE", "File with this private RSA key (PEM).")]
+SignIn = Annotated[
+    bool, typer.Option("--sign-in", help="Require devices to sign in with their secret.")
+]
+Accept = Annotated[
+    str | None,
+    _option(
+        "all|none",
+        "New devices to accept automatically: all or none. The others stay pending. "
+        "Default: all, or none with --sign-in.",
+    ),
+]
+PskPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        metavar="PORT",
+        help="Port for devices that use their secret as the TLS key (TLS-PSK), usually 8883. "
+        "With --tls-cert, it can be the same as --mqtt-port.",
+    ),
+]
+DeviceCa = Annotated[
+    list[str] | None,
+    _option(
+        "PRODUCT=FILE",
+        "CA (PEM) whose certificates devices of PRODUCT may sign in with; repeatable.",
+    ),
+]
+DeviceCrl = Annotated[
+    list[Path] | None,
+    _option(
+        "FILE", "Revocation list for --device-ca (PEM), reloaded when it changes; repeatable."
+    ),
+]
+TlsCert = Annotated[Path | None, typer.Option(help="TLS certificate to serve (PEM, full chain).")]
+TlsKey = Annotated[Path | None, typer.Option(help="Private key of the TLS certificate (PEM).")]
+PublicUrl = Annotated[
+    str | None,
+    _option(
+        "URL", "URL at which devices reach the HTTP port, for example http://192.168.1.10:8123."
+    ),
+]
+UrlTtl = Annotated[
+    float, typer.Option(min=1, metavar="SECONDS", help="Lifetime of a download URL.")
+]
+KeepReports = Annotated[
+    str | None,
+    typer.Option(
+        help="Delete device reports and other device history after this time, for example "
+        "90d. Default: never."
+    ),
+]
+KeepAudit = Annotated[
+    str | None,
+    typer.Option(help="Delete audit log entries after this time. Default: never."),
+]
+PushQos = Annotated[int, typer.Option(min=0, max=1, help="MQTT QoS of update messages.")]
+MaxUpload = Annotated[
+    int, typer.Option(min=1, metavar="BYTES", help="Maximum size of a firmware file.")
+]
+MaxConnected = Annotated[
+    int | None,
+    typer.Option(
+        min=16,
+        metavar="N",
+        help="With --sign-in: maximum number of connected devices. Default: as many as fit in "
+        "half of the memory.",
+    ),
+]
+Token = Annotated[
+    str | None, typer.Option(envvar="IVOTA_TOKEN", help="Token that API requests must carry.")
+]
+TokenFile = Annotated[Path | None, _option("FILE", "File with the token, instead of IVOTA_TOKEN.")]
+PlainConsole = Annotated[
+    bool,
+    typer.Option("--plain-console", help="Serve the console to other machines without TLS."),
+]
+TrustedProxy = Annotated[
+    list[str] | None,
+    _option(
+        "ADDRESS",
+        "Address or network of a reverse proxy whose X-Forwarded-For header to trust; "
+        "repeatable. A proxy on this computer is always trusted.",
+    ),
+]
+Webhook = Annotated[
+    list[str] | None,
+    _option(
+        "URL",
+        "Send signed messages to this URL when a campaign ends or stops, when devices "
+        "fail, when the disk is low, and before the certificate expires; repeatable.",
+    ),
+]
+WebhookSecretFile = Annotated[
+    Path | None, _option("FILE", "File with the secret that signs these messages.")
+]
+LogFormat = Annotated[str, _option("text|json", "Format of the log lines.")]
+AccessLog = Annotated[bool, typer.Option("--access-log", help="Also log each HTTP request.")]
+OidcIssuer = Annotated[
+    str | None,
+    _option("URL", "Also let users sign in at this OpenID Connect provider, with --oidc-role."),
+]
+OidcClientId = Annotated[str | None, _option("ID", "The console's client id at the provider.")]
+OidcClientSecretFile = Annotated[
+    Path | None, _option("FILE", "File with the console's client secret at the provider.")
+]
+OidcRole = Annotated[
+    list[str] | None,
+    _option(
+        "GROUP=ROLE",
+        "Role of the users in a group of the provider: viewer, operator or admin; repeatable.",
+    ),
+]
+OidcGroupsClaim = Annotated[str, _option("NAME", "Claim that contains a user's groups.")]
+OidcNameClaim = Annotated[str, _option("NAME", "Claim that contains a user's name.")]
+OidcScope = Annotated[str, _option("TEXT", "Scopes to request from the provider.")]
+HomeAssistant = Annotated[
+    str | None,
+    _option(
+        "view|install|remove",
+        "Show each device in Home Assistant, through the broker. view: only show it; "
+        "install: also update it with a button; remove: delete the entities.",
+    ),
+]
+Channel = Annotated[
+    list[str] | None,
+    _option(
+        "PRODUCT=FILE",
+        "Serve a channel of PRODUCT at /channel/PRODUCT/channel.json, signed with the "
+        "public key in FILE; repeatable.",
+    ),
+]
+ChannelKey = Annotated[
+    list[str] | None,
+    _option(
+        "PRODUCT=FILE",
+        "Private key with which the cloud signs the index of this channel, to fill it "
+        "from its own firmware; repeatable.",
+    ),
+]
+Ddi = Annotated[
+    str | None,
+    _option(
+        "TENANT",
+        "Serve SWUpdate, RAUC and other devices that poll by hawkBit's DDI, at "
+        "/TENANT/controller/v1. TENANT is also their product.",
+    ),
+]
+DdiPoll = Annotated[
+    int,
+    typer.Option(min=1, max=86399, metavar="SECONDS", help="How often DDI devices should poll."),
+]
+DdiConfirm = Annotated[
+    bool,
+    typer.Option(
+        "--ddi-confirm", help="DDI devices must confirm each update before they install it."
+    ),
+]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..common import log_output
-from . import cloud_config, cloud_options
+from . import cloud_arguments, cloud_config
 
 if TYPE_CHECKING:
     from ..cloud import Cloud
@@ -28,11 +28,11 @@ def reload(ctx: typer.Context, before: dict[str, Any], cloud: Cloud) -> dict[str
 
     try:
         asked = cloud_config.read_again(ctx)
-        options = cloud_options.of_cloud(asked, ctx.info_name)
+        options = cloud_arguments.of_cloud(asked, ctx.info_name)
         cloud.reload_certificate()
         if options["public_url"]:
             cloud.public_url = options["public_url"]
-    except (CloudError, cloud_options.OptionError) as error:
+    except (CloudError, cloud_arguments.OptionError) as error:
         log.error("the configuration was not reloaded: %s", error)
         return before
     except Exception as error:  # typer's own errors have no public name

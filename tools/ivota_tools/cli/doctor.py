@@ -22,7 +22,7 @@ from ..common import project_files
 from ..common.api_connection import default_data, local_socket
 from ..common.durations import span
 from ..toolchain.cache import LAYOUT, cache_dir
-from . import cloud_config, cloud_options
+from . import cloud_arguments, cloud_config
 from .doctor_cloud import BACKUP_S, BAD, BROKEN, GOOD, NOTE, Finding, disk, running
 from .terminal import AsJson, cell, err, out, print_json, titled_table
 
@@ -155,8 +155,8 @@ def _server(ctx: typer.Context, config: Path) -> Iterator[Finding]:
     try:
         asked = cloud_config.options_of(ctx, config)
         # A token in this terminal is for commands, and not the service's.
-        options = cloud_options.of_cloud({**asked, "token": None})
-    except (cloud_config.ConfigError, cloud_options.OptionError, CloudError) as error:
+        options = cloud_arguments.of_cloud({**asked, "token": None})
+    except (cloud_config.ConfigError, cloud_arguments.OptionError, CloudError) as error:
         advice = f"run `ivota cloud check-config --config {config}`"
         yield Finding("configuration", BAD, str(error), advice)
         return

@@ -149,7 +149,7 @@ def _files(put: Sequence[str]) -> dict[str, bytes]:
 
 
 def _given(path: Path) -> dict[str, Any]:
-    from ivota_tools.board.config import read_config
+    from ivota_tools.board.config_check import read_config
     from ivota_tools.board.errors import BoardError
     from ivota_tools.common import project_files
 

@@ -14,7 +14,7 @@ from .terminal import fail, out, warn
 
 if TYPE_CHECKING:
     from ..sim.swarm import Swarm
-    from ..sim.swarm_boards import Boards
+    from ..sim.swarm_micropython import Boards
 
 
 PATIENCE_S = 5  # before warning that the broker does not answer
@@ -54,7 +54,7 @@ def swarm(
     """
     from ..sim.board import BoardError
     from ..sim.swarm import Options, Swarm
-    from ..sim.swarm_boards import Boards
+    from ..sim.swarm_micropython import Boards
     from ..toolchain import ToolchainError
 
     host, colon, port = broker.rpartition(":")

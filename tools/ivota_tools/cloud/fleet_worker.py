@@ -10,7 +10,7 @@ from pathlib import Path
 from .amqp.address import AmqpAddress
 from .cloud_error import CloudError
 from .home_assistant.entity_sync import EntitySync
-from .metrics.measurements import Measurements
+from .metrics.process_metrics import Measurements
 from .mqtt.cloud_session import Address, MqttSession
 from .mqtt.report_worker import Intake, Session
 from .mqtt.topic_prefix import TopicPrefix
@@ -24,7 +24,7 @@ from .store.file_store import FileStore
 from .store.file_sweep import FileSweeper
 from .store.retention import Keep
 from .webhooks.sender import WebhookSender
-from .webhooks.targets import Webhooks
+from .webhooks.webhook_settings import Webhooks
 
 log = logging.getLogger("ivota.cloud")
 

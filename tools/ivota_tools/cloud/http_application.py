@@ -9,8 +9,8 @@ from starlette.types import ASGIApp
 from . import storage_probe
 from .access_log import AccessLog
 from .accounts.authorization import guard
-from .accounts.guess_delay import WrongTries
 from .accounts.roles import ADMIN
+from .accounts.token_guess_delay import WrongTries
 from .amqp import broker_sign_in
 from .amqp.broker_sign_in import BrokerSignIn
 from .api import (
@@ -18,7 +18,7 @@ from .api import (
     bulk_actions,
     campaigns,
     channels,
-    cloud_state,
+    cloud_status,
     ddi_tokens,
     devices,
     enrollment,
@@ -28,21 +28,21 @@ from .api import (
     tokens,
     updates,
     users,
+    webhook_messages,
 )
 from .api import firmware as api_firmware
-from .api import webhooks as api_webhooks
 from .channel import channel_routes
 from .ddi import controller_routes
 from .ddi.actions import Rules as DdiRules
 from .downloads import endpoint
+from .early_authentication import Admission, Door
 from .http_server import Split, make_app
 from .metrics import scrape
-from .metrics.measurements import Measurements
+from .metrics.process_metrics import Measurements
 from .metrics.request_metrics import Counted
 from .pages.app import make_pages
 from .pages.page_visit import Setting
 from .pages.security_headers import API, Secured
-from .request_admission import Admission, Door
 from .settings import CloudSettings
 
 
@@ -51,7 +51,7 @@ def http_application(
     settings: CloudSettings,
     sources: scrape.Sources,
     *,
-    addresses: Callable[[], cloud_state.Addresses],
+    addresses: Callable[[], cloud_status.Addresses],
     local: str | None,
     refusals: Mapping[str, WrongTries],
     measurements: Measurements,
@@ -97,12 +97,12 @@ def http_application(
         bulk_actions.routes(database, may=may),
         campaigns.routes(database, wake=wake, may=may),
         tokens.routes(database, may=may, may_admin=may_admin),
-        api_webhooks.routes(database, setting.webhooks, may=may, may_admin=may_admin),
+        webhook_messages.routes(database, setting.webhooks, may=may, may_admin=may_admin),
         audit_log.routes(database, may=may),
         users.routes(database, may_admin=may_admin),
         scrape.routes(measurements, sources, may=may),
         ddi_tokens.routes(database, may=may),
-        cloud_state.routes(
+        cloud_status.routes(
             sources,
             addresses,
             sign_in=settings.sign_in,

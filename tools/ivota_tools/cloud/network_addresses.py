@@ -1,9 +1,8 @@
-"""Classify network addresses by sender and as local or not; shorten URLs."""
+"""Classify network addresses by sender and as local or not."""
 
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable
 
 
@@ -29,11 +28,6 @@ def is_loopback(name: str) -> bool:
         return False
     mapped = getattr(found, "ipv4_mapped", None)
     return bool((mapped or found).is_loopback)
-
-
-def without_usual_port(url: str) -> str:
-    """Remove port 80 of http and 443 of https: some clients read it as part of the name."""
-    return re.sub(r"^(http://[^/?#]+):80(?![^/?#])|^(https://[^/?#]+):443(?![^/?#])", r"\1\2", url)
 
 
 class Networks:

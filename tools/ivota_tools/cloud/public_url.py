@@ -6,7 +6,6 @@ import re
 from urllib.parse import urlsplit
 
 from .cloud_error import CloudError
-from .network_addresses import without_usual_port
 
 URL_MOST = 800  # characters; clients keep URLs of less than 1,000
 
@@ -27,6 +26,11 @@ def checked_url(url: str, *, tls: bool) -> str:
     if tls and parts.scheme == "http":
         raise CloudError(f"with a certificate, devices need an https:// URL, not {url!r}")
     return without_usual_port(url.rstrip("/"))
+
+
+def without_usual_port(url: str) -> str:
+    """Remove port 80 of http and 443 of https: some clients read it as part of the name."""
+    return re.sub(r"^(http://[^/?#]+):80(?![^/?#])|^(https://[^/?#]+):443(?![^/?#])", r"\1\2", url)
 
 
 def is_any(host: str) -> bool:

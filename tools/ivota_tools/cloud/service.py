@@ -19,31 +19,31 @@ from .accounts.refusal_log import refusal_counts
 from .accounts.tokens import LOCAL_TOKEN, local_token
 from .amqp.address import AmqpAddress, read_address
 from .amqp.broker_sign_in import BrokerSignIn
-from .api.cloud_state import Addresses
+from .api.cloud_status import Addresses
 from .board_config import BoardConfig
-from .channel.served_channel import ServedChannel
+from .channel.channel_files import ServedChannel
 from .cloud_error import CloudError
 from .connection_limit import Room, room
 from .downloads import signed_urls
 from .downloads.signed_urls import DownloadUrl
-from .event_stream import Places
 from .fleet_worker import FleetWorker
 from .http_application import http_application, monitoring_application
 from .http_server import Server
 from .metrics import scrape
-from .metrics.measurements import Measurements
+from .metrics.process_metrics import Measurements
 from .mqtt.cloud_session import Address
 from .mqtt.device_certificates import DeviceCertificates
 from .mqtt.device_sign_in import Credentials
 from .mqtt.embedded_broker import EmbeddedBroker
 from .mqtt.report_worker import Intake
 from .mqtt.topic_prefix import TopicPrefix
-from .network_addresses import Networks, without_usual_port
+from .network_addresses import Networks
 from .pages.page_visit import Setting
-from .public_url import bracket, checked_url, is_any
+from .public_url import bracket, checked_url, is_any, without_usual_port
 from .rollout import restored_attempts
 from .rollout.wait_reason import PUBLIC_URL
 from .settings import HOST, CloudSettings
+from .sse_response import Places
 from .storage_probe import Health, Probe
 from .store import missing_chips
 from .store.backup import SQLITE
@@ -57,7 +57,7 @@ from .store.retention import Keep
 from .store.store_ownership import expect_own
 from .store.store_settings import open_store
 from .webhooks import outbox
-from .webhooks.targets import Webhooks
+from .webhooks.webhook_settings import Webhooks
 
 log = logging.getLogger("ivota.cloud")
 

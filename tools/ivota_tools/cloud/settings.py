@@ -9,7 +9,7 @@ from pathlib import Path
 from .accounts.identity_provider import IdentityProvider
 from .accounts.tokens import check_token
 from .amqp.address import AmqpAddress
-from .channel.served_channel import ChannelSetting
+from .channel.channel_files import ChannelSetting
 from .cloud_error import CloudError
 from .connection_limit import Room
 from .ddi import controller_routes
@@ -19,8 +19,8 @@ from .mqtt.device_budget import Budget
 from .mqtt.topic_prefix import OWN as OWN_PREFIX
 from .process_kind import ProcessKind
 from .rollout.assignment_states import BackOff
-from .store.download_links import SECONDS_MOST
 from .store.store_settings import StoreSettings
+from .store.store_urls import SECONDS_MOST
 from .tls_certificate import Certificate
 
 HOST = "127.0.0.1"

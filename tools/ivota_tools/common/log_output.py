@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.logging import RichHandler
 
-from .log_filter import Bounded
 from .plain_text import plain
+from .repeated_log_lines import Bounded
 
 TEXT, JSON = "text", "json"
 FORMATS = (TEXT, JSON)

@@ -21,12 +21,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.accounts.tokens import local_token
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 from ivota_tools.firmware.release import Signer
 from ivota_tools.firmware.signing_keys import generate, load_private
 from ivota_tools.sim import Board, BoardError, Proxy
 from ivota_tools.toolchain import boards_micropython
-from ivota_tools.toolchain.programs import probe
+from ivota_tools.toolchain.program_launch import probe
 
 PRODUCT, NAME = "DEMO", "board-1"
 PORT = 8123  # the default of `ivota cloud`

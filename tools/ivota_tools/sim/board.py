@@ -50,7 +50,7 @@ class Board:
     `slots`: simulate an ESP32 with two OTA slots of that many blocks on the same flash. ota_0
     contains `image` (see esp32_image.py), and otadata is blank.
     `plain`: simulate an ESP32 without OTA slots, like most.
-    `turns`: run one thread at a time (_sim_turns.py), for programs with threads. If the
+    `turns`: run one thread at a time (_sim_thread_lock.py), for programs with threads. If the
     interpreter crashes nevertheless, the board logs it and starts again, as after a panic.
     `console`: called from another thread with every line of the log.
 
@@ -294,7 +294,7 @@ class Board:
         if self.heap:
             argv = [*argv, "-X", f"heapsize={self.heap}"]
         # Alone, it takes nothing from a heap that is measured.
-        modules = "import _sim_turns, _sim_run" if self.turns else "import _sim_run"
+        modules = "import _sim_thread_lock, _sim_run" if self.turns else "import _sim_run"
         if self.flash:
             place = self.flash.arguments()
             if self.plain:

@@ -33,7 +33,7 @@ from pathlib import Path
 from . import archives, debian, preview
 from .cache import ToolchainError, cache_dir, cached
 from .debian import POSTGRESQL, POSTGRESQL_BIN
-from .programs import expect, micropythons_on_path, probe, unpacked, unpacked_valgrind
+from .program_launch import expect, micropythons_on_path, probe, unpacked, unpacked_valgrind
 
 __all__ = [
     "ToolchainError",

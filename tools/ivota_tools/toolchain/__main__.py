@@ -17,7 +17,7 @@ from . import (
     umqtt,
 )
 from .archives import UMQTT
-from .programs import probe
+from .program_launch import probe
 
 
 def main(arguments: Sequence[str] = ()) -> int:

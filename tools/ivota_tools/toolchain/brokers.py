@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .cache import cached
 from .debian import fetch_program
-from .programs import run, unpacked
+from .program_launch import run, unpacked
 
 PATHS = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 AMQTT = "amqtt==0.12.1"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from .apt import Apt, AptError
 from .cache import say
-from .programs import probe, unpacked, unpacked_valgrind
-from .suites import from_any_suite, own_suite
+from .debian_suites import from_any_suite, own_suite
+from .program_launch import probe, unpacked, unpacked_valgrind
 
 # Fonts of the pages: one like common system fonts, and one with many characters.
 FONTS = ("fonts-inter", "fonts-dejavu-core")

@@ -8,7 +8,7 @@ from pathlib import Path
 from .brokers import PATHS
 from .cache import cached
 from .debian import fetch_program
-from .programs import unpacked
+from .program_launch import unpacked
 
 
 def haproxy() -> list[str]:

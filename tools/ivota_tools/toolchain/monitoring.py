@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .cache import cached
 from .debian import fetch_program
-from .programs import unpacked
+from .program_launch import unpacked
 
 _PACKAGES = {"amtool": "prometheus-alertmanager"}  # the others have their program's name
 

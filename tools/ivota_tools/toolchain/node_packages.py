@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from .cache import ToolchainError, cached
-from .programs import run
+from .program_launch import run
 
 AEDES = "aedes@1.2.0"
 DCLINT = "dclint@3.1.0"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from .apt import Apt, AptError
 from .cache import cached, say
-from .programs import TRIPLETS
-from .suites import SUITES, from_any_suite
+from .debian_suites import SUITES, from_any_suite
+from .program_launch import TRIPLETS
 
 MAJOR = 4  # quorum queues let a worker of higher priority take over only since this version
 _ERLANG = "usr/lib/erlang"

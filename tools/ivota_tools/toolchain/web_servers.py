@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .cache import ToolchainError, cached
 from .debian import fetch_program
-from .programs import TRIPLETS, unpacked
+from .program_launch import TRIPLETS, unpacked
 
 PATHS = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 _SAYS = {"nginx": "nginx version", "apache2": "Server version", "varnishd": "varnishd"}

@@ -17,7 +17,7 @@ from pathlib import Path
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware import bundle, patch
 from ivota_tools.firmware.mpy_compiler import compile_mpy
-from ivota_tools.sim.board_json import kept
+from ivota_tools.sim.crc_json import kept
 
 from .download.heap import LANES, Lanes, smallest
 from .download.lane import SIZE, VERSION, lane

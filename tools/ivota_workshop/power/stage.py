@@ -17,7 +17,7 @@ from ivota_tools.firmware.bundle import build
 from ivota_tools.firmware.mpy_compiler import compiled_folder
 from ivota_tools.sim import Board, Flash
 from ivota_tools.sim.board import DEVICE as SIM_DEVICE
-from ivota_tools.sim.board_json import kept
+from ivota_tools.sim.crc_json import kept
 from ivota_tools.sim.esp32_image import make_image
 from ivota_tools.sim.filesystem import BLOCK, Memory, mounted
 from ivota_tools.toolchain import micropython

@@ -11,9 +11,9 @@ from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.accounts.users import create
-from ivota_tools.cloud.channel.served_channel import ChannelSetting
+from ivota_tools.cloud.channel.channel_files import ChannelSetting
 from ivota_tools.cloud.store.models import WebhookMessage
-from ivota_tools.cloud.webhooks.targets import Webhooks
+from ivota_tools.cloud.webhooks.webhook_settings import Webhooks
 from ivota_tools.firmware.signing_keys import generate, load_private
 
 from .releases import upload

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from ivota_tools.cloud.rollout import assignment_states, campaign_states
+from ivota_tools.cloud.rollout import assignment_states, campaign_rules
 from ivota_tools.cloud.store.database import Database, next_revision
 from ivota_tools.cloud.store.models import (
     Assignment,
@@ -66,12 +66,12 @@ class _Filling:
     def fill(self) -> Scene:
         self._make_devices()
         finished = self._campaign(
-            "Autumn release", 1, 26 * HOUR, campaign_states.FINISHED, 20 * HOUR
+            "Autumn release", 1, 26 * HOUR, campaign_rules.FINISHED, 20 * HOUR
         )
         stopped = self._campaign(
-            "Beta, first try", 2, 4 * HOUR, campaign_states.STOPPED, query=BETA
+            "Beta, first try", 2, 4 * HOUR, campaign_rules.STOPPED, query=BETA
         )
-        running = self._campaign("Winter release", 2, 75 * MIN, campaign_states.RUNNING)
+        running = self._campaign("Winter release", 2, 75 * MIN, campaign_rules.RUNNING)
         beta = self._devices[:12]
         self._first(finished)
         self._stop(stopped, beta)
@@ -134,12 +134,12 @@ class _Filling:
             firmware=self._firmware[firmware],
             query=query,
             state=state,
-            reason="5 of 12 failed" if state == campaign_states.STOPPED else "",
+            reason="5 of 12 failed" if state == campaign_rules.STOPPED else "",
             stages=[{"percent": 5.0}, {"percent": 40.0}, {"percent": 100.0}],
             stage=1
-            if state == campaign_states.RUNNING
+            if state == campaign_rules.RUNNING
             else 2
-            if state == campaign_states.FINISHED
+            if state == campaign_rules.FINISHED
             else 0,
             success_share=0.95,
             soak_s=30 * MIN,
@@ -211,7 +211,7 @@ class _Filling:
     def _first(self, campaign: Campaign) -> None:
         """Update everybody from 0.1 to 0.2 over a night."""
         assert campaign.started_at
-        ends = campaign_states.bounds(campaign.stages, len(self._devices))
+        ends = campaign_rules.bounds(campaign.stages, len(self._devices))
         for number, device in enumerate(self._devices):
             stage = next(i for i, end in enumerate(ends) if number < end)
             begun = campaign.started_at + (0.0, 2 * HOUR, 7 * HOUR)[stage]
@@ -236,7 +236,7 @@ class _Filling:
     def _run(self, campaign: Campaign, devices: list[Device]) -> Device:
         """Start the update from 0.2 to 0.3, now in its second stage; return a failed attempt."""
         now = self._now
-        ends = campaign_states.bounds(campaign.stages, len(devices))
+        ends = campaign_rules.bounds(campaign.stages, len(devices))
         failed: Device | None = None
         for number, device in enumerate(devices):
             stage = next(i for i, end in enumerate(ends) if number < end)

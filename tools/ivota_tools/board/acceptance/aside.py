@@ -9,8 +9,8 @@ from ivota_tools.board import on_board
 from ivota_tools.board.acceptance import applications, on_board_aside
 from ivota_tools.board.acceptance.results import Failed
 from ivota_tools.board.acceptance.rig import FOLDER, PUBLIC_KEY
-from ivota_tools.board.board_files import CONFIG, KEPT, PACKAGE, STARTERS, STATE
 from ivota_tools.board.errors import BoardError
+from ivota_tools.board.install_files import CONFIG, KEPT, PACKAGE, STARTERS, STATE
 from ivota_tools.board.mpremote import Mpremote
 
 ASIDE = "/ivota-before"

@@ -10,7 +10,7 @@ from ivota_tools.board import on_board
 from ivota_tools.board.acceptance import applications, on_board_measure
 from ivota_tools.board.acceptance.results import Failed, Skipped
 from ivota_tools.board.acceptance.rig import Rig
-from ivota_tools.board.board_files import STATE
+from ivota_tools.board.install_files import STATE
 
 Seen = tuple[str, dict[str, Any]]
 

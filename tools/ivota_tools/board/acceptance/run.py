@@ -21,7 +21,7 @@ from ivota_tools.board.acceptance.resets import Ask, Resets
 from ivota_tools.board.acceptance.results import FAIL, PASS, SKIP, Failed, Result, Skipped
 from ivota_tools.board.acceptance.rig import NETWORK, Rig
 from ivota_tools.board.errors import BoardError
-from ivota_tools.board.identity import about
+from ivota_tools.board.file_ownership import about
 from ivota_tools.board.mpremote import Mpremote
 from ivota_tools.cloud import CloudError
 from ivota_tools.firmware.release import ReleaseError

@@ -13,9 +13,9 @@ from ivota_tools.board.acceptance import applications, on_board_measure
 from ivota_tools.board.acceptance.measuring_steps import Seen
 from ivota_tools.board.acceptance.results import Failed, Skipped
 from ivota_tools.board.acceptance.rig import APPLICATION, PUBLIC_KEY, SEQUENCE, Rig
-from ivota_tools.board.board_files import STATE
 from ivota_tools.board.errors import BoardError
 from ivota_tools.board.install import install as install_on
+from ivota_tools.board.install_files import STATE
 from ivota_tools.common.project_files import root
 from ivota_tools.firmware import esp32_image
 from ivota_tools.firmware.release import (

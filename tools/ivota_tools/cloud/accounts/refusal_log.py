@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..store.database import Database
 from . import audit_log
-from .guess_delay import WrongTries
+from .token_guess_delay import WrongTries
 
 # For each counter: its words in the log, and its action in the audit log.
 _KINDS = {

@@ -10,7 +10,7 @@ from ..store.database import Database
 from ..store.models import Audit
 from .access_schemas import AuditOut
 from .route_parameters import ERRORS, After, Page
-from .rows import rows_after
+from .row_lookup import rows_after
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:

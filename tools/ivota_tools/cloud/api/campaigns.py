@@ -19,7 +19,7 @@ from ..rollout import (
     campaign_counts,
     campaign_preview,
     campaign_removal,
-    campaign_states,
+    campaign_rules,
     campaign_waits,
     device_query,
 )
@@ -32,7 +32,7 @@ from .campaign_schemas import CampaignIn, CampaignOut, PlanOut, RetryOut, StageO
 from .device_schemas import DeviceOut, device_out
 from .firmware_schemas import FirmwareOut
 from .route_parameters import ERRORS, After, Number, Page
-from .rows import rows_after
+from .row_lookup import rows_after
 
 LATE_S = 60.0  # a start time may be so old
 
@@ -200,7 +200,7 @@ def _made(session: Session, given: CampaignIn) -> Campaign:
         stages=[each.model_dump(exclude_none=True) for each in given.stages],
         stage=0,
         mismatched=given.include_mismatched,
-        state=campaign_states.SCHEDULED if given.start_at is not None else campaign_states.DRAFT,
+        state=campaign_rules.SCHEDULED if given.start_at is not None else campaign_rules.DRAFT,
         created_at=time.time(),
     )
 
@@ -235,14 +235,14 @@ def campaign_out(session: Session, campaign: Campaign) -> CampaignOut:
                            given_up=each.given_up, totals=totals_out(each))
             for each in tallies
         ],
-        totals=totals_out(sum(tallies, campaign_states.Tally())),
+        totals=totals_out(sum(tallies, campaign_rules.Tally())),
         states=campaign_counts.states(session, campaign),
         selecting=campaign.selection is not None,
         waits_for=campaign_waits.waits_for(campaign, tallies, time.time()),
     )  # fmt: skip
 
 
-def totals_out(tally: campaign_states.Tally) -> TotalsOut:
+def totals_out(tally: campaign_rules.Tally) -> TotalsOut:
     return TotalsOut(
         devices=tally.members,
         done=tally.good,
@@ -250,7 +250,7 @@ def totals_out(tally: campaign_states.Tally) -> TotalsOut:
         to_retry=tally.failing,
         remaining=tally.remaining,
         excluded=tally.away,
-        summary=campaign_states.summary(tally),
+        summary=campaign_rules.summary(tally),
     )
 
 

@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect
 
 from ...firmware.board_limits import CHANNEL_INDEX
 from ..accounts.authorization import Guard
-from ..channel import mirror, offers
+from ..channel import publication, signed_upload
+from ..channel.channel_files import ServedChannel
 from ..channel.channel_status import ChannelStatus, status
-from ..channel.served_channel import ServedChannel
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.file_store import FileStore
@@ -68,7 +68,7 @@ def routes(
         """
         channel = find(product)
         data = await _index(request)
-        return MissingOut(missing=await run_in_threadpool(mirror.missing, channel, data))
+        return MissingOut(missing=await run_in_threadpool(signed_upload.missing, channel, data))
 
     @router.put("/channels/{product}/files/{name}", status_code=204, openapi_extra=INDEX_BODY)
     async def put_file(product: Product, name: str, request: Request) -> None:
@@ -83,21 +83,21 @@ def routes(
                     upload.write(chunk)
             except ClientDisconnect:
                 raise HTTPException(400, "the upload was interrupted") from None
-            await run_in_threadpool(mirror.store, channel, name, upload)
+            await run_in_threadpool(signed_upload.store, channel, name, upload)
 
     @router.put("/channels/{product}/index", openapi_extra=INDEX_BODY)
     async def put_index(product: Product, request: Request, who: str = Depends(may)) -> ChannelOut:
         """Serve the channel.json in the request body, whose files must have been uploaded."""
         channel = find(product)
         data = await _index(request)
-        await run_in_threadpool(mirror.accept, channel, database, data, who)
+        await run_in_threadpool(signed_upload.accept, channel, database, data, who)
         return await run_in_threadpool(out, channel)
 
     @router.post("/channels/{product}/offer")
     def post_offer(product: Product, order: OfferIn, who: str = Depends(may)) -> ChannelOut:
         """Offer a signed firmware of the cloud, with its deltas, to boards of the channel."""
         channel = find(product)
-        offers.offer(
+        publication.offer(
             channel, database, store, order.firmware_id, who, track=order.track,
             share=order.share, not_before=order.not_before, deltas=order.deltas,
         )  # fmt: skip
@@ -107,7 +107,7 @@ def routes(
     def post_end(product: Product, order: EndIn, who: str = Depends(may)) -> ChannelOut:
         """Stop offering a version. Boards that run it keep it."""
         channel = find(product)
-        offers.end(channel, database, order.version, who, track=order.track)
+        publication.end(channel, database, order.version, who, track=order.track)
         return out(channel)
 
     return router

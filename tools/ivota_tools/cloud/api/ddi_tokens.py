@@ -12,7 +12,7 @@ from ..store.models import DdiToken
 from .access_schemas import DdiTokenIn, DdiTokenOut, NewDdiTokenOut
 from .device_lookup import find_device
 from .route_parameters import ERRORS, After, Number, Page
-from .rows import existing, rows_after
+from .row_lookup import existing, rows_after
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:

@@ -12,8 +12,8 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 
 from ..accounts.authorization import Guard, again
-from ..event_stream import EventStream, Places
 from ..mqtt.report_ingestion import WITH_TARGET
+from ..sse_response import EventStream, Places
 from ..store.database import Database, access, settled
 from ..store.models import Device
 from .device_schemas import DeviceOut, device_out

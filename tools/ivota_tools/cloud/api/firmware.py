@@ -10,7 +10,7 @@ from sqlalchemy import select
 from starlette.requests import ClientDisconnect
 
 from ..accounts.authorization import Guard
-from ..channel.served_channel import ServedChannel
+from ..channel.channel_files import ServedChannel
 from ..rollout import failure_groups, firmware_removal
 from ..store import file_sweep, firmware_store
 from ..store.database import Database
@@ -18,7 +18,7 @@ from ..store.file_store import FileStore
 from ..store.models import Firmware
 from .firmware_schemas import FailureOut, FirmwareOut, UploadOut
 from .route_parameters import ERRORS, After, ErrorOut, Number, Page
-from .rows import rows_after
+from .row_lookup import rows_after
 
 
 def routes(

@@ -16,7 +16,7 @@ from ..store.models import Group
 from .device_schemas import DeviceOut, device_out
 from .group_schemas import GroupIn, GroupOut
 from .route_parameters import ERRORS, After, Number, Page
-from .rows import existing, rows_after
+from .row_lookup import existing, rows_after
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:

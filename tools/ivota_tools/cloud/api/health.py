@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from ..accounts.authorization import Guard
 from ..storage_probe import Checks
-from ..store import message_counts
+from ..store import event_counters
 from ..store.change_numbers import REVISION
 from ..store.database import Database, settled
 from .route_parameters import ERRORS
@@ -35,7 +35,7 @@ def routes(database: Database, *, health: Checks, may: Guard) -> APIRouter:
     def get_health() -> HealthOut:
         found = health()
         with database.reading() as session:
-            counters = message_counts.totals(session) | {REVISION: settled(session)}
+            counters = event_counters.totals(session) | {REVISION: settled(session)}
         return HealthOut(
             ok=found.ok,
             problem=found.problem,

@@ -11,7 +11,7 @@ from ..store.database import Database
 from ..store.models import Token
 from .access_schemas import NewTokenOut, TokenIn, TokenOut
 from .route_parameters import ERRORS, After, Number, Page
-from .rows import existing, rows_after
+from .row_lookup import existing, rows_after
 
 
 def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:

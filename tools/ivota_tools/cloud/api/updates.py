@@ -23,7 +23,7 @@ from .device_lookup import device_by_id, find_device
 from .device_schemas import DeviceOut, ReportOut, device_out, report_out
 from .firmware_schemas import FirmwareOut
 from .route_parameters import ERRORS, After, Number, Page
-from .rows import existing, rows_after
+from .row_lookup import existing, rows_after
 from .update_schemas import AttemptOut, PushIn, PushOut, WhyOut
 
 STILL_TO_COME = ", and --new sets a target for a device that has not reported yet"

@@ -15,7 +15,7 @@ from ..store.database import Database
 from ..store.models import User
 from .access_schemas import UserChange, UserIn, UserOut
 from .route_parameters import ERRORS, After, Number, Page
-from .rows import existing, rows_after
+from .row_lookup import existing, rows_after
 
 
 def routes(database: Database, *, may_admin: Guard) -> APIRouter:

@@ -15,8 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 from ...channel.index import NAME, ChannelError
 from ..downloads.endpoint import send_file
 from ..store.database import Database
-from . import offers
-from .served_channel import PREFIX, ServedChannel
+from . import publication
+from .channel_files import PREFIX, ServedChannel
 
 INDEX_AGE = "public, max-age=60"
 FILE_AGE = "public, max-age=31536000, immutable, no-transform"
@@ -48,7 +48,7 @@ def routes(database: Database, channels: Mapping[str, ServedChannel]) -> APIRout
 
 def _index(request: Request, channel: ServedChannel, database: Database) -> Response:
     try:
-        served = offers.current(channel, database)
+        served = publication.current(channel, database)
     except ChannelError as error:
         return PlainTextResponse(f"{error}\n", 503)
     if served is None:

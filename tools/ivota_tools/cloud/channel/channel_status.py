@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from ...channel.index import ChannelError, Index, Release
-from .served_channel import ServedChannel
+from .channel_files import ServedChannel
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ from ..mqtt.report_ingestion import FORGOTTEN, WITH_TARGET, Heard, store
 from ..rollout import assignment_states, push_sender
 from ..rollout.assignment import touch
 from ..rollout.assignment_states import BackOff
-from ..store import device_acceptance, device_lock, message_counts
+from ..store import device_acceptance, device_lock, event_counters
 from ..store.database import Database, add
 from ..store.models import DDI, Assignment, Controller, Device
-from . import device_tokens, feedback
+from . import device_messages, device_tokens
 
 SEEN_S = 60.0  # a poll within this time of the previous one only reads
 _ACTION = "ddi action"  # the counter that numbers the actions
@@ -159,7 +159,7 @@ def _added(session: Session, tenant: str, name: str, now: float, rules: Rules) -
     dialect = postgresql if device_lock.is_shared(session) else sqlite
     session.execute(dialect.insert(Device.__table__).on_conflict_do_nothing(), row)
     if not rules.accept_all and (forgotten := device_acceptance.make_room(session)):
-        message_counts.count(session, {FORGOTTEN: forgotten})
+        event_counters.count(session, {FORGOTTEN: forgotten})
     device = find(session, tenant, name)
     if device is None:
         raise ActionError("the device is not known", 404)
@@ -215,7 +215,7 @@ def _expect_locked(
 def take_feedback(
     session: Session,
     place: tuple[str, str, int],
-    said: feedback.Feedback,
+    said: device_messages.Feedback,
     message: Message,
     now: float,
     rules: Rules,
@@ -245,7 +245,7 @@ def take_feedback(
 def take_cancellation(
     session: Session,
     place: tuple[str, str, int],
-    said: feedback.Feedback,
+    said: device_messages.Feedback,
     message: Message,
     now: float,
     rules: Rules,
@@ -253,14 +253,14 @@ def take_cancellation(
     """Apply what a device says about a cancellation. Raises ActionError."""
     device, controller, attempt = _expect_locked(session, place, CANCEL, rules=rules)
     _store(session, device, [_notice(said.report(attempt.firmware.version))], message, now, rules)
-    if said.execution in (feedback.CLOSED, feedback.CANCELED):
+    if said.execution in (device_messages.CLOSED, device_messages.CANCELED):
         controller.assignment_id = None
 
 
 def take_confirmation(
     session: Session,
     place: tuple[str, str, int],
-    said: feedback.Confirmation,
+    said: device_messages.Confirmation,
     message: Message,
     now: float,
     rules: Rules,
@@ -282,12 +282,12 @@ def take_attributes(
 ) -> None:  # fmt: skip
     """Store a device's attributes. Raises FeedbackError, UserError."""
     device, controller = _known(session, tenant, name, now, rules)
-    controller.attributes = feedback.read_attributes(body, controller.attributes)
+    controller.attributes = device_messages.read_attributes(body, controller.attributes)
     controller.wants_attributes = False
     device.last_seen = now
     touch(session, device)
     session.flush()
-    if report := feedback.version_report(controller.attributes):
+    if report := device_messages.version_report(controller.attributes):
         _store(session, device, [report], message, now, rules)
 
 

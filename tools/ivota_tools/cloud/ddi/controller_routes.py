@@ -25,7 +25,7 @@ from ..store.database import Database
 from ..store.device_acceptance import RETIRED
 from ..store.file_store import FileStore
 from ..store.models import Firmware
-from . import actions, device_tokens, feedback, responses
+from . import actions, device_messages, device_tokens, responses
 from .actions import CANCEL, CONFIRM, DEPLOY, ActionError, Rules
 from .request_rate import RequestRate
 
@@ -136,7 +136,9 @@ def routes(
     @router.post("/deploymentBase/{action}/feedback")
     async def deployed(request: Request, name: str, action: str) -> Response:
         place = tenant, name, _number(action)
-        return await change(request, name, feedback.read_feedback, actions.take_feedback, place)
+        return await change(
+            request, name, device_messages.read_feedback, actions.take_feedback, place
+        )
 
     @router.get("/cancelAction/{action}")
     async def cancellation(name: str, action: str) -> Response:
@@ -153,7 +155,7 @@ def routes(
     async def cancelled(request: Request, name: str, action: str) -> Response:
         place = tenant, name, _number(action)
         return await change(
-            request, name, feedback.read_feedback, actions.take_cancellation, place
+            request, name, device_messages.read_feedback, actions.take_cancellation, place
         )
 
     @router.get("/confirmationBase")
@@ -179,7 +181,7 @@ def routes(
     async def confirmed(request: Request, name: str, action: str) -> Response:
         place = tenant, name, _number(action)
         return await change(
-            request, name, feedback.read_confirmation, actions.take_confirmation, place
+            request, name, device_messages.read_confirmation, actions.take_confirmation, place
         )
 
     @router.get("/softwaremodules/{module}/artifacts")
@@ -228,7 +230,7 @@ async def _answered(work: Callable[..., Any], *arguments: Any) -> Any:
         return await run_in_threadpool(work, *arguments)
     except ActionError as error:
         raise HTTPException(error.status, str(error)) from None
-    except feedback.FeedbackError as error:
+    except device_messages.FeedbackError as error:
         raise HTTPException(400, str(error)) from None
     except UserError as error:
         raise HTTPException(error.status, str(error)) from None

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ..accounts import audit_log
 from ..pages import fleet_queries
 from ..pages.fleet import can_update, newest_for
-from ..rollout import assignment_states, campaign_states, device_actions
+from ..rollout import assignment_states, campaign_rules, device_actions
 from ..rollout.device_actions import MismatchError
 from ..store.device_acceptance import ACCEPTED, StatusError
 from ..store.models import Assignment, Campaign, Device, Firmware, Member
@@ -18,7 +18,7 @@ from ..store.models import Assignment, Campaign, Device, Firmware, Member
 log = logging.getLogger("ivota.cloud")
 
 WHO = "home-assistant"  # in the audit log
-_GOING = (campaign_states.RUNNING, campaign_states.PAUSED, campaign_states.STOPPED)
+_GOING = (campaign_rules.RUNNING, campaign_rules.PAUSED, campaign_rules.STOPPED)
 
 
 def latest(device: Device, newest: list[Firmware]) -> Firmware | None:

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ..rollout import assignment_states, campaign_states
+from ..rollout import assignment_states, campaign_rules
 from ..rollout.push_sender import count_due
 from ..store import device_acceptance
 from ..store.models import Assignment, Campaign, Device
@@ -28,12 +28,12 @@ STATES = (
     *assignment_states.CLOSED,
 )
 CAMPAIGNS = (
-    campaign_states.DRAFT,
-    campaign_states.SCHEDULED,
-    campaign_states.RUNNING,
-    campaign_states.PAUSED,
-    campaign_states.STOPPED,
-    *campaign_states.ENDED,
+    campaign_rules.DRAFT,
+    campaign_rules.SCHEDULED,
+    campaign_rules.RUNNING,
+    campaign_rules.PAUSED,
+    campaign_rules.STOPPED,
+    *campaign_rules.ENDED,
 )
 
 

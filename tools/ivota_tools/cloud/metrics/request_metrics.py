@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .measurements import Measurements
+from .process_metrics import Measurements
 
 NO_ROUTE = "none"  # rejected before a route was found, or no route matches
 

@@ -16,14 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...common import project_files
 from ..accounts.authorization import Guard
-from ..accounts.guess_delay import WrongTries
+from ..accounts.token_guess_delay import WrongTries
 from ..connection_limit import Table
 from ..mqtt.report_worker import Intake
 from ..storage_probe import Health
 from ..store.backup import last_backup
 from ..store.database import Database
 from .fleet_metrics import fleet
-from .measurements import Measurements
+from .process_metrics import Measurements
 
 PATH = "/metrics"
 

@@ -13,9 +13,9 @@ from urllib.parse import unquote
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from ...common.mqtt_client import end
+from ...common.mqtt_disconnect import end
 from ..cloud_error import CloudError
-from .broker_probe import BrokerProbe
+from .delivery_probe import BrokerProbe
 from .messages import REPORT_FILTER
 from .topic_prefix import TopicPrefix
 

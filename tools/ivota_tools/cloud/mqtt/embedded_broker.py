@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..accounts.guess_delay import WrongTries
+from ..accounts.token_guess_delay import WrongTries
 from ..connection_limit import Table
 from ..network_addresses import Networks
 from ..rollout.assignment import touch

@@ -17,7 +17,7 @@ from ..store import (
     change_numbers,
     device_acceptance,
     device_lock,
-    message_counts,
+    event_counters,
 )
 from ..store.database import next_revision
 from ..store.models import MQTT, Assignment, Change, Device, Report
@@ -151,7 +151,7 @@ def store(
         device.last_seen = now
         device.revision = next_revision(session)
     told = _tell_intervals(session, answered, now, intervals) if intervals else {}
-    message_counts.count(session, kinds)
+    event_counters.count(session, kinds)
     # Insert into the table directly, because no objects are needed here.
     if rows:
         session.execute(insert(Report.__table__), rows)  # type: ignore[arg-type]
@@ -162,7 +162,7 @@ def store(
     if any(device.status == device_acceptance.PENDING for device in changed):
         session.flush()
         if forgotten := device_acceptance.make_room(session):
-            message_counts.count(session, {FORGOTTEN: forgotten})
+            event_counters.count(session, {FORGOTTEN: forgotten})
     return [
         _answer(names, version, told.get(device.id) if device else None)
         for names, version, device in answered

@@ -16,13 +16,13 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..metrics.measurements import Measurements
+from ..metrics.process_metrics import Measurements
 from ..rollout.assignment_states import BackOff
 from ..rollout.push_sender import UrlOf, anything_due, push_due
 from ..rollout.report_intervals import ReportIntervals
 from ..rollout.timed_work import TimedWork
 from ..storage_probe import database_problem
-from ..store import ambiguous_device_names, message_counts
+from ..store import ambiguous_device_names, event_counters
 from ..store.database import Database
 from .cloud_session import Listener, Message
 from .report_ingestion import Outgoing, take_in
@@ -254,7 +254,7 @@ class Intake:
                 intervals=self._intervals.of,
             )
             dropped, self._dropped = self._dropped, 0
-            message_counts.count(session, {"dropped": dropped})
+            event_counters.count(session, {"dropped": dropped})
             if pushing:
                 due = push_due(session, now, self._url_of, self._push_qos)
                 outgoing, pushes = outgoing + due, len(due)

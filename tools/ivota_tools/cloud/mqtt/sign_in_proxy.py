@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...common.unix_path import unix_path
-from ..accounts.guess_delay import WrongTries
+from ..accounts.token_guess_delay import WrongTries
 from ..cloud_error import CloudError
 from ..connection_limit import Connection, Table, accept
 from ..tls_certificate import Certificate

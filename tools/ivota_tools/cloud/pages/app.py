@@ -29,7 +29,7 @@ from . import (
     provider_sign_in,
     sign_in,
     users_and_tokens,
-    webhooks,
+    webhook_messages,
 )
 from .page_guard import Elsewhere
 from .page_visit import Setting, Visit
@@ -75,7 +75,7 @@ def make_pages(setting: Setting) -> Starlette:
             Route("/static/{name}", static),
             *(each for part in (
                 fleet, device, enrollment, firmware, campaigns, campaign_actions, new_campaign,
-                channels, groups, audit_log, users_and_tokens, webhooks, own_account,
+                channels, groups, audit_log, users_and_tokens, webhook_messages, own_account,
                 own_second_factor, sign_in, provider_sign_in, first_user, live_events,
             ) for each in part.routes(setting)),
         ],

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from ..rollout import assignment_states, campaign_counts, campaign_states
+from ..rollout import assignment_states, campaign_counts, campaign_rules
 from ..rollout.device_states import IDLE
 from ..store import device_acceptance
 
@@ -40,13 +40,13 @@ DEVICE = {
 }
 
 CAMPAIGN = {
-    campaign_states.DRAFT: Look("draft", "calm"),
-    campaign_states.SCHEDULED: Look("scheduled", "info"),
-    campaign_states.RUNNING: Look("running", "info"),
-    campaign_states.PAUSED: Look("paused", "warn"),
-    campaign_states.STOPPED: Look("stopped automatically", "bad"),
-    campaign_states.FINISHED: Look("finished", "good"),
-    campaign_states.CANCELLED: Look("cancelled", "calm"),
+    campaign_rules.DRAFT: Look("draft", "calm"),
+    campaign_rules.SCHEDULED: Look("scheduled", "info"),
+    campaign_rules.RUNNING: Look("running", "info"),
+    campaign_rules.PAUSED: Look("paused", "warn"),
+    campaign_rules.STOPPED: Look("stopped automatically", "bad"),
+    campaign_rules.FINISHED: Look("finished", "good"),
+    campaign_rules.CANCELLED: Look("cancelled", "calm"),
 }
 
 

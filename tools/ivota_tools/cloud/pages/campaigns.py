@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from ..rollout import (
     assignment_states,
     campaign_counts,
-    campaign_states,
+    campaign_rules,
     campaign_waits,
     device_states,
     wait_reason,
@@ -47,9 +47,9 @@ def overview(visit: Visit) -> Response:
         has_firmware = session.scalar(select(Firmware.id).limit(1)) is not None
         return visit.show(
             "campaigns.html",
-            campaigns=[(each, tallies.get(each.id, campaign_states.Tally())) for each in found],
+            campaigns=[(each, tallies.get(each.id, campaign_rules.Tally())) for each in found],
             page=page,
-            summary=campaign_states.summary,
+            summary=campaign_rules.summary,
             has_firmware=has_firmware,
         )
 
@@ -66,7 +66,7 @@ def one(visit: Visit) -> Response:
     with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
         tallies = campaign_counts.tally(session, campaign)
-        total = sum(tallies, campaign_states.Tally())
+        total = sum(tallies, campaign_rules.Tally())
         states = campaign_counts.states(session, campaign)
         failures, reasons = _failures(session, campaign)
         return visit.show(
@@ -75,7 +75,7 @@ def one(visit: Visit) -> Response:
             campaign=campaign,
             tallies=tallies,
             total=total,
-            summary=campaign_states.summary,
+            summary=campaign_rules.summary,
             states=states,
             stage_words=[stage_words(each) for each in campaign.stages],
             failures=failures,
@@ -84,15 +84,15 @@ def one(visit: Visit) -> Response:
             stalled=lambda attempt: device_states.is_stalled(attempt, now),
             waits=campaign_waits.waits_for(campaign, tallies, now),
             unasked=_unasked(session, campaign),
-            may_start=campaign.state in (campaign_states.DRAFT, campaign_states.SCHEDULED),
-            may_pause=campaign.state == campaign_states.RUNNING,
+            may_start=campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED),
+            may_pause=campaign.state == campaign_rules.RUNNING,
             # Nothing can be resumed if no devices remain.
-            may_resume=campaign.state in (campaign_states.PAUSED, campaign_states.STOPPED)
+            may_resume=campaign.state in (campaign_rules.PAUSED, campaign_rules.STOPPED)
             and (total.open > 0 or not tallies),
-            may_cancel=campaign.state not in campaign_states.ENDED,
+            may_cancel=campaign.state not in campaign_rules.ENDED,
             may_delete=campaign.state
-            in (campaign_states.DRAFT, campaign_states.SCHEDULED, *campaign_states.ENDED),
-            may_retry=total.failed > 0 and campaign.state != campaign_states.CANCELLED,
+            in (campaign_rules.DRAFT, campaign_rules.SCHEDULED, *campaign_rules.ENDED),
+            may_retry=total.failed > 0 and campaign.state != campaign_rules.CANCELLED,
         )
 
 

@@ -6,9 +6,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ..accounts.roles import OPERATOR
-from ..channel import offers
+from ..channel import publication
+from ..channel.channel_files import ServedChannel
 from ..channel.channel_status import status
-from ..channel.served_channel import ServedChannel
 from ..store.firmware_store import FirmwareError
 from .firmware import uploaded
 from .page_guard import acting, route
@@ -42,7 +42,7 @@ def offer(visit: Visit) -> str:
     channel = _channel(visit)
     track, share = visit.said("track", 128) or "stable", whole(visit.said("share"))
     number = whole(visit.said("firmware"))
-    offers.offer(
+    publication.offer(
         channel, visit.database, visit.setting.store, number, visit.who, track=track, share=share
     )
     return f"The channel of {channel.product} offers it to {share} % of the boards in {track}."
@@ -51,7 +51,7 @@ def offer(visit: Visit) -> str:
 def end(visit: Visit) -> str:
     channel = _channel(visit)
     version = visit.said("version", 128)
-    offers.end(channel, visit.database, version, visit.who, track=visit.said("track", 128))
+    publication.end(channel, visit.database, version, visit.who, track=visit.said("track", 128))
     return f"The channel no longer offers {version}. Boards that run it keep it."
 
 

@@ -15,7 +15,7 @@ from ...common.version_order import is_older
 from ..rollout import (
     assignment_states,
     campaign_counts,
-    campaign_states,
+    campaign_rules,
     device_states,
     firmware_match,
     wait_reason,
@@ -228,13 +228,13 @@ def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
     }
 
 
-def _running(session: Session) -> list[tuple[Campaign, campaign_states.Tally]]:
+def _running(session: Session) -> list[tuple[Campaign, campaign_rules.Tally]]:
     """Return unfinished campaigns, newest first, with their progress."""
     query = (
         select(Campaign)
         .where(
             Campaign.state.in_(
-                (campaign_states.RUNNING, campaign_states.PAUSED, campaign_states.STOPPED)
+                (campaign_rules.RUNNING, campaign_rules.PAUSED, campaign_rules.STOPPED)
             )
         )
         .options(joinedload(Campaign.firmware))
@@ -243,4 +243,4 @@ def _running(session: Session) -> list[tuple[Campaign, campaign_states.Tally]]:
     )
     found = session.scalars(query).all()
     tallies = campaign_counts.tallies(session, [each.id for each in found])
-    return [(each, tallies.get(each.id, campaign_states.Tally())) for each in found]
+    return [(each, tallies.get(each.id, campaign_rules.Tally())) for each in found]

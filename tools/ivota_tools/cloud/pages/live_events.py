@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..accounts import authorization
 from ..accounts.roles import VIEWER
-from ..event_stream import EventStream
+from ..sse_response import EventStream
 from ..store.database import access, settled
 from ..store.models import Audit, Device
 from .page_guard import entered

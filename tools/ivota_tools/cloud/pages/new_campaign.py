@@ -13,7 +13,7 @@ from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..api import campaigns
 from ..api.campaign_schemas import CampaignIn, PlanOut
-from ..rollout import campaign_states
+from ..rollout import campaign_rules
 from ..rollout.campaign_actions import CampaignError
 from ..store.models import Campaign, Firmware, Group
 from . import fleet_queries
@@ -52,7 +52,7 @@ def create(visit: Visit) -> Response:
         with visit.database.reading() as session:
             campaign = session.get_one(Campaign, number)
         words = f"{campaign.name} was created."
-        if campaign.state == campaign_states.RUNNING:
+        if campaign.state == campaign_rules.RUNNING:
             words = f"{campaign.name} started."
     except CampaignError as error:
         return _reviewed(visit, given, order, refusal(error))

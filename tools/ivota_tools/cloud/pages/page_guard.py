@@ -24,7 +24,7 @@ from ..rollout.device_actions import MismatchError, TagError
 from ..rollout.device_query import QueryError
 from ..store.device_acceptance import StatusError
 from ..store.firmware_store import FirmwareError
-from ..webhooks.webhook_actions import WebhookError
+from ..webhooks.delivery_actions import WebhookError
 from .formatting import sentence
 from .page_visit import FORM, Setting, Visit
 

@@ -21,17 +21,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ..accounts.authorization import Signed
-from ..accounts.guess_delay import WrongTries
 from ..accounts.identity_provider import IdentityProvider
 from ..accounts.roles import ADMIN, OPERATOR
+from ..accounts.token_guess_delay import WrongTries
 from ..accounts.users import digest, tidy
 from ..board_config import BoardConfig
-from ..channel.served_channel import ServedChannel
-from ..event_stream import Places
+from ..channel.channel_files import ServedChannel
+from ..sse_response import Places
 from ..storage_probe import Checks
 from ..store.database import Database
 from ..store.file_store import FileStore
-from ..webhooks.targets import Webhooks
+from ..webhooks.webhook_settings import Webhooks
 from .formatting import sentence
 from .kept_counts import KeptCounts
 from .pagination import Order, Page, page

@@ -19,12 +19,12 @@ from . import (
     assignment_states,
     campaign_assignments,
     campaign_counts,
+    campaign_rules,
     campaign_selection,
-    campaign_states,
     device_query,
 )
 from .assignment import assign, touch
-from .campaign_states import (
+from .campaign_rules import (
     CANCELLED,
     DRAFT,
     ENDED,
@@ -70,7 +70,7 @@ def resume(session: Session, campaign: Campaign, who: str) -> None:
     if campaign.state == STOPPED:
         total = sum(campaign_counts.tally(session, campaign), Tally())
         campaign.waived_done = total.good
-        campaign.waived_failed = campaign_states.failures(campaign, total)
+        campaign.waived_failed = campaign_rules.failures(campaign, total)
         campaign.waived_stage = campaign.stage
     campaign.state, campaign.reason = RUNNING, ""
     audit_log.note(session, who, "campaign resume", name(campaign))
@@ -130,7 +130,7 @@ def retry_failed(database: Database, number: int, now: float, who: str) -> int:
         device_lock.lock_ids(session, waiting[: campaign_assignments.MOST])
         total = sum(campaign_counts.tally(session, campaign), Tally())
         campaign.waived_done = total.good
-        campaign.waived_failed = campaign_states.failures(campaign, total)
+        campaign.waived_failed = campaign_rules.failures(campaign, total)
         campaign.stage_good_at = None
         audit_log.note(session, who, "campaign retry", name(campaign), devices=len(waiting))
         count = _retry(session, campaign, waiting[: campaign_assignments.MOST], now)

@@ -27,8 +27,8 @@ from sqlalchemy.orm import Session
 
 from ..store.database import Database
 from ..store.models import Assignment, Campaign, CampaignCount, Member
-from . import assignment_states, campaign_states
-from .campaign_states import Tally
+from . import assignment_states, campaign_rules
+from .campaign_rules import Tally
 
 _OPEN = tuple(
     state for state in assignment_states.UNFINISHED if state != assignment_states.CURRENT
@@ -133,7 +133,7 @@ def repair(database: Database) -> list[int]:
     """Compare the numbers of campaigns that have not ended with a count; return the corrected
     campaigns.
     """
-    going = (campaign_states.RUNNING, campaign_states.PAUSED, campaign_states.STOPPED)
+    going = (campaign_rules.RUNNING, campaign_rules.PAUSED, campaign_rules.STOPPED)
     wrong = []
     with database.reading() as session:
         for number in session.scalars(select(Campaign.id).where(Campaign.state.in_(going))).all():

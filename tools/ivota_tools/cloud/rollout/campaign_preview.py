@@ -19,7 +19,7 @@ from ...common import times
 from ...common.campaign_options import FIRST, OptionError, stage_words
 from ...common.version_order import is_older
 from ..store.models import Campaign, Device
-from . import campaign_states, device_chip, device_query, firmware_match, restored_attempts
+from . import campaign_rules, device_chip, device_query, firmware_match, restored_attempts
 
 NAMED_MOST = 3  # applications or hardware in a sentence
 
@@ -88,7 +88,7 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
             firmware.hardware not in (None, chip) and hardware is None
         ):
             unknown += count
-    sizes = campaign_states.bounds(campaign.stages, total)
+    sizes = campaign_rules.bounds(campaign.stages, total)
     what = f"{firmware.application or ''} {firmware.version}".strip()
     mark = hashlib.sha256(
         json.dumps(
@@ -107,7 +107,7 @@ def expect_growth(plan: Plan) -> None:
     if not total:
         return
     for number, stage in enumerate(plan.stages, 1):
-        size = campaign_states.size_of(stage, total)
+        size = campaign_rules.size_of(stage, total)
         if size > total:
             raise OptionError(
                 f"stage {number} is {stage_words(stage)}, but there are only {total}"

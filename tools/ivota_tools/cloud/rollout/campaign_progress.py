@@ -13,11 +13,11 @@ from . import (
     campaign_actions,
     campaign_assignments,
     campaign_counts,
+    campaign_rules,
     campaign_selection,
-    campaign_states,
 )
 from .assignment import touch
-from .campaign_states import CANCELLED, ENDED, RUNNING, SCHEDULED
+from .campaign_rules import CANCELLED, ENDED, RUNNING, SCHEDULED
 from .device_query import QueryError
 
 
@@ -46,9 +46,7 @@ def tick(session: Session, now: float) -> bool:
         try:
             campaign_actions.start(session, campaign, now, audit_log.ENGINE)
         except QueryError as error:  # stored by an older version of ivota with looser rules
-            _end(
-                session, campaign, campaign_states.Step(CANCELLED, str(error)[:MESSAGE_MOST]), now
-            )
+            _end(session, campaign, campaign_rules.Step(CANCELLED, str(error)[:MESSAGE_MOST]), now)
     for campaign in session.scalars(select(Campaign).where(_being_cancelled())).all():
         more = campaign_actions.cancel_some(session, campaign, now) or more
     selecting = select(Campaign).where(Campaign.selection.is_not(None))
@@ -62,7 +60,7 @@ def tick(session: Session, now: float) -> bool:
             continue  # apply the stop rule after all of them have been counted
         session.flush()
         campaign_counts.fold(session, campaign)
-        step = campaign_states.decide(campaign, campaign_counts.tally(session, campaign), now)
+        step = campaign_rules.decide(campaign, campaign_counts.tally(session, campaign), now)
         if step and step.state:
             _end(session, campaign, step, now)
             continue
@@ -81,7 +79,7 @@ def tick(session: Session, now: float) -> bool:
     return more
 
 
-def _end(session: Session, campaign: Campaign, step: campaign_states.Step, now: float) -> None:
+def _end(session: Session, campaign: Campaign, step: campaign_rules.Step, now: float) -> None:
     campaign.state, campaign.reason = step.state or campaign.state, step.reason
     if campaign.state in ENDED:
         campaign.ended_at = now

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from ..accounts import audit_log
 from ..store.database import Database
 from ..store.models import Assignment, Campaign, Member
-from . import campaign_actions, campaign_counts, campaign_states
+from . import campaign_actions, campaign_counts, campaign_rules
 from .campaign_actions import CampaignError
 
 MEMBERS_MOST = 2000  # of a campaign that one transaction deletes
@@ -34,7 +34,7 @@ def delete_campaign(database: Database, number: int, who: str) -> str:
                 campaign_counts.forget(session, campaign.id)
                 session.delete(campaign)
                 return campaign.name
-            campaign.state = campaign_states.CANCELLED  # nobody can retry its devices any more
+            campaign.state = campaign_rules.CANCELLED  # nobody can retry its devices any more
         time.sleep(campaign_actions.BREATH_S)
 
 
@@ -54,7 +54,7 @@ def _release_members(session: Session, campaign: Campaign) -> bool:
 
 
 def _expect_deletable(campaign: Campaign) -> None:
-    unstarted = campaign.state in (campaign_states.DRAFT, campaign_states.SCHEDULED)
+    unstarted = campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED)
     # A cancelled campaign has ended when all of its devices are cancelled.
-    if not unstarted and (campaign.state not in campaign_states.ENDED or not campaign.ended_at):
+    if not unstarted and (campaign.state not in campaign_rules.ENDED or not campaign.ended_at):
         raise CampaignError(f"the campaign is {campaign.state}: cancel it first, then delete it")

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from ...common.version_order import key
 from ..store import device_lock
 from ..store.models import Campaign, Device, Member
-from . import campaign_counts, campaign_states, device_chip, device_query, firmware_match
+from . import campaign_counts, campaign_rules, device_chip, device_query, firmware_match
 from .campaign_counts import Kind
 
 MOST = 500  # devices in a step
@@ -75,7 +75,7 @@ def _allot(session: Session, campaign: Campaign) -> None:
         # Until PostgreSQL knows that the table has grown, it reads all of a campaign's members to
         # find a hundred of them.
         session.execute(text("ANALYZE members"))
-    ends = campaign_states.bounds(campaign.stages, chosen)
+    ends = campaign_rules.bounds(campaign.stages, chosen)
     sizes = [end - before for before, end in zip([0, *ends], ends, strict=False)]
     campaign.selection = {"after": 0, "left": sizes} if len(sizes) > 1 else None
 

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from ...common import times
 from ...common.durations import span
 from ..store.models import Campaign
-from . import campaign_states
-from .campaign_states import Tally
+from . import campaign_rules
+from .campaign_rules import Tally
 
 
 def waits_for(campaign: Campaign, tallies: Sequence[Tally], now: float) -> str:
     """Return what the campaign is waiting for, in a sentence for every medium; "" for nothing."""
-    if campaign.state == campaign_states.SCHEDULED:
+    if campaign.state == campaign_rules.SCHEDULED:
         when = times.minute(campaign.start_at) if campaign.start_at else "its start time"
         return f"The campaign starts automatically at {when}."
-    if campaign.state == campaign_states.DRAFT:
+    if campaign.state == campaign_rules.DRAFT:
         return "The campaign is a draft. It selects its devices when you start it."
     if campaign.selection is not None:
         found = sum(tallies, Tally()).members
         return f"The campaign is selecting its devices: {found:,} so far."
-    if campaign.state == campaign_states.PAUSED:
+    if campaign.state == campaign_rules.PAUSED:
         return "No updates are pushed until you resume the campaign. Running downloads may finish."
-    if campaign.state == campaign_states.STOPPED:
+    if campaign.state == campaign_rules.STOPPED:
         rest = sum(tallies, Tally()).open
         then = (
             "then resume it; past failures no longer count" if rest else "then retry the failed "
@@ -33,7 +33,7 @@ def waits_for(campaign: Campaign, tallies: Sequence[Tally], now: float) -> str:
             f"The campaign stopped automatically: {campaign.reason}. Fix the cause of the "
             f"failures, {then}."
         )
-    if campaign.state != campaign_states.RUNNING or not tallies:
+    if campaign.state != campaign_rules.RUNNING or not tallies:
         return ""
     total = sum(tallies, Tally())
     if campaign.stage >= len(tallies) - 1:

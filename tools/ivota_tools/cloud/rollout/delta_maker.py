@@ -26,7 +26,7 @@ from ..store.database import Database
 from ..store.file_store import FileStore
 from ..store.firmware_store import FirmwareError, Upload, register
 from ..store.models import Campaign, Device, Firmware, Member
-from .campaign_states import RUNNING
+from .campaign_rules import RUNNING
 
 log = logging.getLogger("ivota.cloud")
 

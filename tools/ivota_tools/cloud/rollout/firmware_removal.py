@@ -9,11 +9,11 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
-from ..channel.served_channel import ServedChannel
+from ..channel.channel_files import ServedChannel
 from ..store import file_sweep
 from ..store.firmware_store import FirmwareError
 from ..store.models import Assignment, Campaign, Firmware
-from . import assignment_states, campaign_states
+from . import assignment_states, campaign_rules
 
 
 def delete_firmware(
@@ -34,7 +34,7 @@ def delete_firmware(
     devices = session.scalar(open_attempts)
     campaigns = session.scalars(
         select(Campaign.id).where(
-            Campaign.firmware_id == firmware.id, Campaign.state.not_in(campaign_states.ENDED)
+            Campaign.firmware_id == firmware.id, Campaign.state.not_in(campaign_rules.ENDED)
         )
     ).all()
     if devices or campaigns:

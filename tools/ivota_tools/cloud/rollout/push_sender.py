@@ -20,7 +20,7 @@ from ..store import device_lock
 from ..store.database import next_revision
 from ..store.models import MQTT, Assignment, Campaign, Device, Firmware, Push
 from . import assignment_states, device_chip, firmware_match
-from .campaign_states import RUNNING
+from .campaign_rules import RUNNING
 from .device_states import SILENT_S
 
 UrlOf = Callable[[Firmware, int], DownloadUrl]
@@ -67,7 +67,7 @@ def push_due(
             if (sent.id, most) not in urls:
                 urls[sent.id, most] = url_of(sent, most)
             url, elsewhere = urls[sent.id, most]
-            if elsewhere:  # `unrequested_pushes` would wait for a request in vain
+            if elsewhere:  # `missing_downloads` would wait for a request in vain
                 sent.asked_at = now
             payload = messages.update_firmware(firmware.version, url, sent.size, sent.md5)
             topic = messages.update_topic(device.product_id, device.device_name)

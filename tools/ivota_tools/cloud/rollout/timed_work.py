@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 
-from ..metrics.measurements import Measurements
-from ..store import future_dates, message_counts, monthly_partitions
+from ..metrics.process_metrics import Measurements
+from ..store import event_counters, future_dates, monthly_partitions
 from ..store.database import Database
 from ..store.retention import Forgetting, Keep
-from . import campaign_progress, unrequested_pushes
+from . import campaign_progress, missing_downloads
 
 TICK_S = 0.5  # between two checks of the campaigns
 FORGET_S = 60.0  # between two deletions of old rows
@@ -49,9 +49,9 @@ class TimedWork:
                 began = time.monotonic()
                 more = campaign_progress.tick(session, now)
                 self._measurements.tick(time.monotonic() - began)
-                unrequested_pushes.mark(session, now)
+                missing_downloads.mark(session, now)
                 more_old = forget and self._forgetting.step(session, self.keep, now)
-                message_counts.fold(session)
+                event_counters.fold(session)
             self.more = more
             self._next_tick = 0.0 if more else time.monotonic() + TICK_S
             if forget:
@@ -64,6 +64,6 @@ class TimedWork:
         with self._database.reading() as session:
             return (
                 campaign_progress.anything_to_do(session)
-                or unrequested_pushes.anything_to_do(session, now)
-                or message_counts.are_many(session)
+                or missing_downloads.anything_to_do(session, now)
+                or event_counters.are_many(session)
             )

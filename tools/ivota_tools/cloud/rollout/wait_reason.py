@@ -9,7 +9,7 @@ from ...common.device_silence import silent_s
 from ...common.durations import span
 from ..store.device_acceptance import PENDING, RETIRED
 from ..store.models import DDI, Assignment, Campaign, Device, Member, Setting
-from . import assignment_states, campaign_counts, campaign_states, push_sender, result_codes
+from . import assignment_states, campaign_counts, campaign_rules, push_sender, result_codes
 
 PUBLIC_URL = "public_url"  # the setting that contains the address in pushes
 
@@ -48,7 +48,7 @@ def why(session: Session, device: Device, now: float) -> str:
         return f"{failed}; retry the update, or push another version{quiet}"
     if state == assignment_states.CANCELLED:
         by = assignment.campaign
-        if by and by.state == campaign_states.CANCELLED:
+        if by and by.state == campaign_rules.CANCELLED:
             words = f"campaign {by.name!r} was cancelled, and with it the update to {version}"
         else:
             words = f"an operator cancelled the update to {version}"
@@ -63,9 +63,9 @@ def why(session: Session, device: Device, now: float) -> str:
             f"{version}{quiet}"
         )
     campaign = assignment.campaign
-    if campaign and campaign.state != campaign_states.RUNNING:
+    if campaign and campaign.state != campaign_rules.RUNNING:
         reason = f" ({campaign.reason})" if campaign.reason else ""
-        until = "any more" if campaign.state in campaign_states.ENDED else "until resumed"
+        until = "any more" if campaign.state in campaign_rules.ENDED else "until resumed"
         return f"campaign {campaign.name!r} is {campaign.state}{reason}: no pushes {until}"
     by_ddi = device.transport == DDI
     if device.last_seen is None:
@@ -112,7 +112,7 @@ def _waits_for_stage(session: Session, device: Device, now: float) -> str | None
         select(Member, Campaign)
         .join(Campaign, Campaign.id == Member.campaign_id)
         .where(Member.device_id == device.id, Member.assignment_id.is_(None))
-        .where(Campaign.state.not_in(campaign_states.ENDED))
+        .where(Campaign.state.not_in(campaign_rules.ENDED))
         .order_by(Campaign.id.desc())
     )
     found = session.execute(query).first()
@@ -120,14 +120,14 @@ def _waits_for_stage(session: Session, device: Device, now: float) -> str | None
         return None
     member, campaign = found
     reached = sum(
-        campaign_counts.tally(session, campaign)[: campaign.stage + 1], campaign_states.Tally()
+        campaign_counts.tally(session, campaign)[: campaign.stage + 1], campaign_rules.Tally()
     )
     words = (
         f"waiting for stage {member.stage + 1} of campaign {campaign.name!r}, which is "
         f"{campaign.state} in stage {campaign.stage + 1} with {100 * reached.success:.0f} % of "
         f"the required {100 * campaign.success_share:g} % done"
     )
-    if campaign.state == campaign_states.RUNNING and campaign.stage_good_at is not None:
+    if campaign.state == campaign_rules.RUNNING and campaign.stage_good_at is not None:
         left = max(campaign.stage_good_at + campaign.soak_s - now, 0)
         words += f"; the next stage starts in {span(left)}"
     return words
@@ -143,7 +143,7 @@ def _cancelled_before(session: Session, device: Device) -> str | None:
         .limit(1)
     )
     campaign = session.scalar(query)
-    if campaign is None or campaign.state != campaign_states.CANCELLED:
+    if campaign is None or campaign.state != campaign_rules.CANCELLED:
         return None
     return (
         f"campaign {campaign.name!r} to {campaign.firmware.version} was cancelled before the "

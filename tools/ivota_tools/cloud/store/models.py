@@ -61,7 +61,7 @@ class Counter(Base):
 
 
 class CounterChange(Base):
-    """What a transaction adds to a counter (message_counts.py)."""
+    """What a transaction adds to a counter (event_counters.py)."""
 
     __tablename__ = "counter_changes"
     id: Mapped[int] = mapped_column(_Large, primary_key=True)
@@ -210,7 +210,7 @@ class FileSweep(Base):
 
 
 class Campaign(Base):
-    """A rollout of a firmware to many devices in stages (rules: campaign_states.py)."""
+    """A rollout of a firmware to many devices in stages (rules: campaign_rules.py)."""
 
     __tablename__ = "campaigns"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -466,7 +466,7 @@ class WebhookMessage(Base):
     __tablename__ = "webhook_messages"
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[float]
-    target: Mapped[str] = mapped_column(String(16), index=True)  # of webhooks/targets.py
+    target: Mapped[str] = mapped_column(String(16), index=True)  # of webhooks/webhook_settings.py
     host: Mapped[str] = mapped_column(String(256))  # a URL's path may be a secret
     event: Mapped[str] = mapped_column(String(64))
     body: Mapped[str] = mapped_column(Text)

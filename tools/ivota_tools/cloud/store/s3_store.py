@@ -16,10 +16,10 @@ from typing import Any
 
 from ..cloud_error import CloudError
 from . import s3_client
-from .download_links import Links
 from .file_cache import BYTES_MOST, FileCache
 from .file_store import FileStore, Stored, StoreError, digest_in, file_name
 from .s3_client import Misconfigured, Place, words
+from .store_urls import Links
 
 log = logging.getLogger("ivota.cloud")
 

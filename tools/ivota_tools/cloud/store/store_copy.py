@@ -14,10 +14,10 @@ from ...common.mapped_file import PIECE, digests
 from ...common.progress import Begin, silent
 from ..cloud_error import CloudError
 from . import s3_client
-from .download_links import PresignedLinks
 from .file_store import FileStore, FolderStore, Stored, StoreError
 from .firmware_store import FirmwareError, Upload
 from .s3_store import S3Store
+from .store_urls import PresignedLinks
 
 TIMEOUT_S = 20.0
 

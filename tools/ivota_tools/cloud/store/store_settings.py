@@ -53,8 +53,8 @@ def open_store(settings: StoreSettings | None, data: Path) -> FileStore:
     if settings is None:
         return FolderStore(data / FOLDER)
     from . import s3_client
-    from .download_links import CdnLinks, Links, NoLinks, PresignedLinks
     from .s3_store import S3Store
+    from .store_urls import CdnLinks, Links, NoLinks, PresignedLinks
 
     place, session = s3_client.Place.read(settings.url), s3_client.session()
     links: Links

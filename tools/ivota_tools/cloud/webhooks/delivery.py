@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from .targets import Target, Webhooks
+from .webhook_settings import Target, Webhooks
 
 TIMEOUT_S = 10.0  # for a whole delivery, however slowly the receiver answers
 ERROR_MOST = 256  # characters

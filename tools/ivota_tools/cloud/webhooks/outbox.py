@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session, attributes
 
-from ..rollout import assignment_states, campaign_states
+from ..rollout import assignment_states, campaign_rules
 from ..store.models import Assignment, Campaign, WebhookMessage
-from .targets import Webhooks
+from .webhook_settings import Webhooks
 
 log = logging.getLogger("ivota.cloud")
 
@@ -29,7 +29,7 @@ DEVICES_FAILED = "devices.failed"
 DISK_LOW = "disk.low"
 CERTIFICATE_EXPIRES = "certificate.expires"
 _CAMPAIGN = {state: f"campaign.{state}" for state in
-             (campaign_states.STOPPED, *campaign_states.ENDED)}  # fmt: skip
+             (campaign_rules.STOPPED, *campaign_rules.ENDED)}  # fmt: skip
 EVENTS = (*_CAMPAIGN.values(), DEVICES_FAILED, DISK_LOW, CERTIFICATE_EXPIRES, TEST)
 
 

@@ -18,7 +18,7 @@ from ..store.models import Setting, WebhookMessage
 from ..tls_certificate import OLD_S
 from . import outbox
 from .delivery import Delivery
-from .targets import Target, Webhooks
+from .webhook_settings import Target, Webhooks
 
 log = logging.getLogger("ivota.cloud")
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ...board.config import readable
+from ...board.config_check import readable
 from .. import mpy_file
 from ..bundle import ReleaseError
 from ..mpy_compiler import NativeCodeError, compile_mpy

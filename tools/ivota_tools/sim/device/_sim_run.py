@@ -1,6 +1,6 @@
 """Start like a board: mount the file system at /, run boot.py and main.py, then the REPL."""
 
-# Arguments: reset cause, unique id, folder — or those of _sim_place, for a flash.
+# Arguments: reset cause, unique id, folder — or those of _sim_mount, for a flash.
 
 import binascii
 import gc
@@ -20,17 +20,17 @@ def start():
     place = args[2:]
     try:
         if len(place) == 1:
-            from _sim_host import Folder
+            from _sim_host_folder import Folder
 
             machine._libc.func("i", b"chdir", "s")(place[0])  # the base of relative paths
             system = Folder(place[0])
             vfs.umount("/")
             vfs.mount(system, "/")
         else:
-            import _sim_place
+            import _sim_mount
 
-            _sim_place.mount(place)
-            del sys.modules["_sim_place"]
+            _sim_mount.mount(place)
+            del sys.modules["_sim_mount"]
     except OSError as e:
         print("sim: no file system:", e)
         return False

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ivota_tools.firmware import release
 from ivota_tools.sim.swarm import Options
-from ivota_tools.sim.swarm_boards import Boards
+from ivota_tools.sim.swarm_micropython import Boards
 
 from ..figures import Figure
 from .stage import CloudProcess, SwarmThread, wait_for

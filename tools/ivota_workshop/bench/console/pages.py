@@ -20,7 +20,7 @@ from rich.console import Console
 from sqlalchemy import insert
 
 from ivota_tools.cloud.accounts.users import create
-from ivota_tools.cloud.rollout import assignment_states, campaign_counts, campaign_states
+from ivota_tools.cloud.rollout import assignment_states, campaign_counts, campaign_rules
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import (
     Assignment,
@@ -154,7 +154,7 @@ def _fill(execute, count: int, now: float, draw: random.Random) -> None:  # type
              "waived_stage": -1}  # fmt: skip
     execute(insert(Campaign), [
         {"name": f"campaign {number}", "firmware_id": 3, "query": "", "reason": "", "stage": 1,
-         "state": campaign_states.PAUSED if number == 1 else campaign_states.FINISHED,
+         "state": campaign_rules.PAUSED if number == 1 else campaign_rules.FINISHED,
          "created_at": now - 9000,
          "stages": [{"percent": 10}, {"percent": 100}], "started_at": now - 9000, **rules}
         for number in range(1, 41)

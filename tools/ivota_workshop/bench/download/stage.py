@@ -15,7 +15,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 
 from ..traps.server import Peer, Server
 

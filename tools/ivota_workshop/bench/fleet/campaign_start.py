@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from sqlalchemy import Connection, Engine, event, select
 
-from ivota_tools.cloud.metrics.measurements import Measurements
+from ivota_tools.cloud.metrics.process_metrics import Measurements
 from ivota_tools.cloud.rollout import campaign_actions, campaign_counts
-from ivota_tools.cloud.rollout.campaign_states import DRAFT
+from ivota_tools.cloud.rollout.campaign_rules import DRAFT
 from ivota_tools.cloud.rollout.timed_work import TimedWork
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Campaign, Firmware

@@ -22,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.home_assistant.discovery import BIRTH
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 
 from .ddi_stage import WAIT_S, Unexpected
 

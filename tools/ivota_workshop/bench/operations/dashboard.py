@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from ivota_tools.cloud import Certificate, Cloud
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.store.backup import back_up
-from ivota_tools.common.mqtt_client import end
+from ivota_tools.common.mqtt_disconnect import end
 from ivota_tools.toolchain import monitoring
 
 from ..holds.devices import self_signed

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from ivota_tools.toolchain import boards_micropython
 from ivota_tools.toolchain.archives import UMQTT
-from ivota_tools.toolchain.programs import probe
+from ivota_tools.toolchain.program_launch import probe
 
 from ..device_run import start
 from .cases import CASES, FAULT, HANG, Case

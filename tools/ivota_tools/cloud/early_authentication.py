@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .accounts.authorization import KNOWN
-from .accounts.guess_delay import WrongTries
+from .accounts.token_guess_delay import WrongTries
 from .http_deadlines import CONNECTION, Deadlines, is_upload_path
 from .storage_probe import no_database
 

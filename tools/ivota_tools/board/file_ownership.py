@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ivota_tools.board.board_files import CONFIG, KEPT, PACKAGE, STARTERS
+from ivota_tools.board.install_files import CONFIG, KEPT, PACKAGE, STARTERS
 
 # The lines of the default boot.py and main.py that ports create on a new file system.
 _STOCK = re.compile(

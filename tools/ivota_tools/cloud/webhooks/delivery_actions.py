@@ -9,7 +9,7 @@ from ..store.database import Database
 from . import outbox
 from .delivery import send_test
 from .sender import retry_dead
-from .targets import Webhooks
+from .webhook_settings import Webhooks
 
 
 class WebhookError(ValueError):

@@ -28,7 +28,7 @@ _SOURCE_AT = 24 + 8 + 256  # after two headers, of image and segment, and the de
 
 
 def mount(args):
-    """Boot a slot, and mount its file system as `_sim_place` does."""
+    """Boot a slot, and mount its file system as `_sim_mount` does."""
     image, state_path, blocks, slots, record = args[1:6]
     fat = args[6:]
     kind = None
@@ -125,5 +125,5 @@ def _run_image():
             machine.reset()  # like a panic
         # Only a class can be created from names and has attributes.
         sys.modules["ivota_image"] = type("ivota_image", (), names)
-    for name in ("_sim_boot", "_sim_ota"):
+    for name in ("_sim_boot_loader", "_sim_ota"):
         del sys.modules[name]

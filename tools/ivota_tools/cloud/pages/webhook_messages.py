@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute
 
 from ..accounts.roles import ADMIN
 from ..store.models import WebhookMessage
-from ..webhooks import webhook_actions
+from ..webhooks import delivery_actions
 from .formatting import counted
 from .page_guard import acting, route
 from .page_visit import Setting, Visit
@@ -52,13 +52,13 @@ def _show(visit: Visit, tested: list[tuple[str, str | None]] | None) -> Response
 def test(visit: Visit) -> Response:
     """Show the results in the response, because they are not stored."""
     try:
-        tested = webhook_actions.test(visit.database, visit.setting.webhooks, visit.who)
-    except webhook_actions.WebhookError as error:
+        tested = delivery_actions.test(visit.database, visit.setting.webhooks, visit.who)
+    except delivery_actions.WebhookError as error:
         return visit.go("/webhooks", str(error), True)
     return _show(visit, tested)
 
 
 def retry(visit: Visit) -> str:
     only = visit.request.path_params.get("id")
-    count = webhook_actions.retry(visit.database, visit.setting.webhooks, visit.who, only)
+    count = delivery_actions.retry(visit.database, visit.setting.webhooks, visit.who, only)
     return f"{counted(count, 'message')} will be sent again."

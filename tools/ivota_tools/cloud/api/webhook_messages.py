@@ -11,10 +11,10 @@ from sqlalchemy import select
 from ..accounts.authorization import Guard
 from ..store.database import Database
 from ..store.models import WebhookMessage
-from ..webhooks import webhook_actions
-from ..webhooks.targets import Webhooks
+from ..webhooks import delivery_actions
+from ..webhooks.webhook_settings import Webhooks
 from .route_parameters import ERRORS, After, Number, Page
-from .rows import rows_after
+from .row_lookup import rows_after
 from .webhook_schemas import CountOut, WebhookMessageOut, WebhookTestOut
 
 
@@ -34,19 +34,19 @@ def routes(database: Database, webhooks: Webhooks, *, may: Guard, may_admin: Gua
     def post_test(who: str = Depends(may_admin)) -> list[WebhookTestOut]:
         """Send a test message to each webhook once, immediately; return the results."""
         with refusing():
-            found = webhook_actions.test(database, webhooks, who)
+            found = delivery_actions.test(database, webhooks, who)
         return [WebhookTestOut(host=host, problem=problem) for host, problem in found]
 
     @router.post("/webhooks/retry")
     def post_retry(who: str = Depends(may_admin)) -> CountOut:
         """Resend all messages that the cloud has given up."""
-        return CountOut(count=webhook_actions.retry(database, webhooks, who))
+        return CountOut(count=delivery_actions.retry(database, webhooks, who))
 
     @router.post("/webhooks/messages/{message_id}/retry")
     def post_retry_one(message_id: Number, who: str = Depends(may_admin)) -> CountOut:
         """Resend a message that the cloud has given up."""
         with refusing():
-            return CountOut(count=webhook_actions.retry(database, webhooks, who, message_id))
+            return CountOut(count=delivery_actions.retry(database, webhooks, who, message_id))
 
     return router
 
@@ -55,5 +55,5 @@ def routes(database: Database, webhooks: Webhooks, *, may: Guard, may_admin: Gua
 def refusing() -> Iterator[None]:
     try:
         yield
-    except webhook_actions.WebhookError as error:
+    except delivery_actions.WebhookError as error:
         raise HTTPException(409, str(error)) from None

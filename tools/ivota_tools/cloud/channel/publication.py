@@ -24,7 +24,7 @@ from ..store.database import Database
 from ..store.file_store import FileStore
 from ..store.firmware_store import FirmwareError, by_id
 from ..store.models import Firmware
-from .served_channel import Served, ServedChannel
+from .channel_files import Served, ServedChannel
 
 log = logging.getLogger("ivota.cloud")
 

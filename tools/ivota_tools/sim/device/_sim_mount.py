@@ -9,9 +9,9 @@ import vfs
 
 def mount(args):
     if args[0] == "+":
-        import _sim_boot
+        import _sim_boot_loader
 
-        return _sim_boot.mount(args)
+        return _sim_boot_loader.mount(args)
     fat = args[4:]
     if fat:
         import _sim_fat  # now: later there is only the board's own file system

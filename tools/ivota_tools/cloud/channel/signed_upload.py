@@ -15,7 +15,7 @@ from ...firmware.signed_file import verify as verify_firmware
 from ..accounts import audit_log
 from ..store.database import Database
 from ..store.firmware_store import FirmwareError, Upload
-from .served_channel import ServedChannel
+from .channel_files import ServedChannel
 
 NAMED_MOST = 5  # files in a message
 
