@@ -20,7 +20,7 @@ class Installer:
                 with open(firmware.path, "rb") as file:
                     once("bundle_compatibility").check_beginning(file, firmware.payload_size)
             # By now, `bundle_compatibility` has left the heap.
-            self._work = once("bundle_check").examine(self._client.state, firmware)
+            self._work = once("bundle_structure").examine(self._client.state, firmware)
         for _ in self._work:
             return False
         self._work = ()  # the checking code leaves the heap

@@ -64,7 +64,7 @@ def _finish_block(job, target):
 def _reject_unstartable(job):
     """Raise OtaError(-5) if the first block shows that this board can't start the bundle."""
     client = job.client
-    # With keys, nothing in it is parsed before its signature is verified (bundle_check).
+    # With keys, nothing in it is parsed before its signature is verified (bundle_structure).
     target = job.target
     if not (target.slot or client.on_firmware or client.config["keys"]):
         once("bundle_compatibility").check_beginning(target.file, target.position)

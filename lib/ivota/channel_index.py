@@ -16,7 +16,8 @@ _SIGNATURE = const(384)  # bytes: RSA-3072
 
 
 def fetch(link, client):
-    """Fetch the index, and return a message for `push_parser`, with a push if there is an update.
+    """Fetch the index, and return a message for `cloud_messages`: with a push if there is an
+    update.
 
     Raises `OtaError`.
     """

@@ -235,12 +235,12 @@ class Client(ReportQueue):
         begins.
         """
         self._quiet_at = 0
-        once("push_parser").take(self, payload)
+        once("cloud_messages").take(self, payload)
 
     def on_skipped(self, size):
         """Report a message that was too long."""
         self._quiet_at = 0
-        once("push_parser").skipped(self, size)
+        once("cloud_messages").skipped(self, size)
 
     # Updates
 

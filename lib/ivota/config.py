@@ -76,7 +76,7 @@ def check(found):
         if not 1 <= mqtt[name] <= 65535 or type(mqtt[name]) is float:
             raise ConfigError("mqtt.%s must be a whole number from 1 to 65535" % name)
     if config["home_assistant"] is not None:
-        once("home_assistant_config").check(config, _merge, check, ConfigError)
+        once("home_assistant_settings").check(config, _merge, check, ConfigError)
     if config["trial"]["confirm"] not in ("cloud", "broker", "application"):
         raise ConfigError("trial.confirm must be one of cloud, broker, application")
     # Each update clears the folder: there must be nothing else in it.

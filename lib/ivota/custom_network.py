@@ -1,7 +1,7 @@
 """Connect through the board's own code: `online()` in its module `own_network`."""
 
 from ivota import guarded_socket
-from ivota.network_interface import Interface
+from ivota.network_base import Interface
 
 _AGAIN_MS = 1000
 

@@ -24,8 +24,8 @@ def failed(job, error):
     if error.code == _EXPIRED and not job.url_asked:
         job.url_asked = True
         client.report_version()
-        job.retry.rest(once("fresh_url").FRESH_MS)
-        job.enter("fresh_url")
+        job.retry.rest(once("url_renewal").FRESH_MS)
+        job.enter("url_renewal")
         return
     job.enter(None)
     if error.again and target:

@@ -3,7 +3,7 @@
 import network
 from machine import Pin
 
-from ivota.network_interface import TRY_S, Interface
+from ivota.network_base import TRY_S, Interface
 
 _PINS = ("mdc", "mdio", "power", "reset", "ref_clk", "cs", "int")
 

@@ -62,7 +62,8 @@ class Link:
                 return True
             if self._stream.ready():
                 self._stream.begin()
-                self._handle_packet(self._client.check_msg())
+                packet = self._client.check_msg()  # calls `_deliver` for a message
+                self._handle_packet(packet)
                 return True
             self._keep_alive()
         # After any error of umqtt, the stream can't be trusted any more.

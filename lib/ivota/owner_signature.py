@@ -16,7 +16,7 @@ _INFO = const(b"\x000\x31\x30\x0d\x06\x09`\x86H\x01e\x03\x04\x02\x01\x05\0\x04 "
 def step(job):
     """Verify the signature; the next phase checks what it covers."""
     job.signed = header(job.firmware, job.client.config["keys"])
-    job.enter("signed_header")
+    job.enter("signed_claims")
     return True
 
 

@@ -63,7 +63,7 @@ def _build(job):
             del patch_base, begin  # leaves the heap before the result is built
             file.seek(header.size)
             stream = DeflateIO(file, RAW, header.window)
-            pieces = once("delta_records").pieces(stream, base, header.base_size, target.size)
+            pieces = once("delta_decoder").pieces(stream, base, header.base_size, target.size)
             yield from _write(target, pieces)
             if target.digest.digest() != header.result_sha256:
                 raise OtaError(_FAILED, "patch: the result has the wrong SHA-256")

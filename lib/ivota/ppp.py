@@ -7,7 +7,7 @@ import network
 from micropython import const
 
 from ivota import describe
-from ivota.network_interface import Interface
+from ivota.network_base import Interface
 
 _TRY_S = const(60)  # for a modem to find its network, then to dial
 _SILENCE_MS = const(1200)  # around +++, which ends a modem's call

@@ -11,7 +11,7 @@ class Push:
     md5: of all its bytes, in lower case
     size: in bytes
     echo: what each report must repeat; None or a dictionary
-    authorization: the header of that name for the server in `url`, or None (push_parser)
+    authorization: the header of that name for the server in `url`, or None (cloud_messages)
 
     A push has only these fields. After the bytes are verified:
 
@@ -19,8 +19,8 @@ class Push:
     slot: the label of the partition, None for a file (handover, patcher)
     payload_size: bytes of the application, without a signature (handover,
         patcher, signature_footer)
-    sequence: the signed sequence, 0 if it is not signed (signed_header)
-    kind: the signed kind, if it is signed: bundle, patch and so on (signed_header)
+    sequence: the signed sequence, 0 if it is not signed (signed_claims)
+    kind: the signed kind, if it is signed: bundle, patch and so on (signed_claims)
     """
 
     sequence = 0

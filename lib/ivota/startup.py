@@ -110,8 +110,8 @@ def chip_id():
     try:
         import esp32  # noqa: F401  elsewhere, the module is not worth its heap
 
-        running_image = once("running_image")
-        return running_image.chip_id(running_image.header())
+        image_header = once("image_header")
+        return image_header.chip_id(image_header.header())
     except (ImportError, OSError):
         return None
 

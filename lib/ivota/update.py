@@ -27,17 +27,17 @@ class Job:
     block_receiver: the last byte is on flash → handover
     handover: the MD5 is right and there are `keys` → owner_signature; it is a patch → patcher;
         it was handed over → None, which ends the update
-    owner_signature: an owner's signature fits → signed_header
-    signed_header: the payload is what was signed → handover
+    owner_signature: an owner's signature fits → signed_claims
+    signed_claims: the payload is what was signed → handover
     patcher: the result is on flash → owner_signature if there are `keys`, otherwise handover
-    fresh_url: a fresh URL came, through `renew` → http_request
+    url_renewal: a fresh URL came, through `renew` → http_request
 
     After an error that may pass, the job returns to http_request; after one that calls for one
-    more download from the first byte, to download_start; after an expired URL, to fresh_url. Any
+    more download from the first byte, to download_start; after an expired URL, to url_renewal. Any
     other error ends it (`failed`).
 
     Other modules set two more fields: http_response sets `deadline_ms`, how long a block may take,
-    and owner_signature sets `signed`, the header for signed_header.
+    and owner_signature sets `signed`, the header for signed_claims.
     """
 
     def __init__(self, client, push):
@@ -119,7 +119,7 @@ class Job:
             self.push = push
         if self.wait_reason:
             self.report_wait(self.wait_reason, True)
-        if self.phase == "fresh_url":
+        if self.phase == "url_renewal":
             self.retry.rest(0)
             self.enter("http_request")
 

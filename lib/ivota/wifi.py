@@ -2,7 +2,7 @@
 
 import network
 
-from ivota.network_interface import TRY_S, Interface
+from ivota.network_base import TRY_S, Interface
 
 
 class Nic(Interface):

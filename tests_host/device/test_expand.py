@@ -16,7 +16,7 @@ from signed import KEYS
 
 from ivota import (
     OtaError,
-    delta_records,
+    delta_decoder,
     firmware_files,
     guarded_socket,
     json_file,
@@ -93,7 +93,7 @@ class Board(World):
 def run(stream, base=BASE, size=None, left=None):
     """What `pieces` makes of a stream."""
     size = len(base) if size is None else size
-    found = delta_records.pieces(io.BytesIO(stream), io.BytesIO(base), size, left or 1 << 20)
+    found = delta_decoder.pieces(io.BytesIO(stream), io.BytesIO(base), size, left or 1 << 20)
     words = next(found)
     out = b""
     for n in found:
@@ -394,7 +394,7 @@ def test_a_place_in_no_base():
     for move in (1, -1, 0x7FFFFFFF):
         for record in ((move, 0, [], b"abc"), (move, 1, [], b"")):
             with raises(OtaError, "its stream is damaged") as caught:
-                for _ in delta_records.pieces(io.BytesIO(group(record)), None, 0, 3):
+                for _ in delta_decoder.pieces(io.BytesIO(group(record)), None, 0, 3):
                     pass
             assert caught.value.reject
 

@@ -360,9 +360,9 @@ def test_it_needs_no_network_module():
 
 
 def test_only_what_is_used_is_loaded():
-    kinds = "lan network_config network_interface ppp wifi"
+    kinds = "lan network_config network_base ppp wifi"
     modules = ["ivota." + name for name in ["custom_network"] + kinds.split()]
-    for keys, wanted in (({}, []), ({"wifi": HOME}, ["ivota.network_interface"])):
+    for keys, wanted in (({}, []), ({"wifi": HOME}, ["ivota.network_base"])):
         for name in modules:
             sys.modules.pop(name, None)
         with Board(**keys):

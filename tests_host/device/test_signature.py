@@ -5,7 +5,7 @@ from signed import CASES, KEYS, SIZE, firmware, footer, payload
 from ivota import OtaError, guarded_socket
 from ivota.owner_signature import header
 from ivota.result_codes import FAILED
-from ivota.signed_header import examine
+from ivota.signed_claims import examine
 from support import flipped, patched, raises, tmp_dir, write_file
 
 

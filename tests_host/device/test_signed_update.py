@@ -7,7 +7,7 @@ from doubles.fakeesp32 import FakeEsp32
 from signed import KEYS, SIZE, firmware, payload
 
 from ivota import json_file
-from ivota import signed_header as payload_phase
+from ivota import signed_claims as payload_phase
 from ivota.result_codes import FAILED
 from support import flipped, patched, write_file
 
@@ -139,11 +139,11 @@ def test_a_push_in_the_midst_of_it():
     with Board(firmware("good")) as board:
         client = board.start(on_firmware=board)
         board.push()
-        board.spin(10, lambda: client.job and client.job.phase == "signed_header")
+        board.spin(10, lambda: client.job and client.job.phase == "signed_claims")
         client.step()
         board.push(url="http://h/renewed")  # the same: goes on
         client.step()
-        assert client.job.phase == "signed_header" and client.next is None
+        assert client.job.phase == "signed_claims" and client.next is None
         board.data = firmware("newer")
         board.push()
         board.spin(10, lambda: board.got)

@@ -26,7 +26,7 @@ def pieces() -> Callable[..., Iterator[Any]]:
     """The board's own reader of records."""
     world = device_world()
     found: Callable[..., Iterator[Any]] = world.import_(
-        "ivota.delta_records", fromlist=("*",)
+        "ivota.delta_decoder", fromlist=("*",)
     ).pieces
     return found
 

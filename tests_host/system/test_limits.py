@@ -18,7 +18,7 @@ from ivota_workshop.bench.download import code, heap
 
 HEAP_BYTES = 46_848  # 32 bits, in which a whole update must succeed
 SIGNED_HEAP_BYTES = 50_176  # the same of a board that takes only what is signed
-MPY_BYTES = 51_456
+MPY_BYTES = 51_520
 # Of a larger one MicroPython takes the frame from the heap, while it is not locked.
 FRAME_WORDS = 11
 HANDLER_WORDS = 3  # of them, for each level of `try`

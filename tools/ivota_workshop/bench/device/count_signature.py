@@ -21,6 +21,6 @@ class Firmware:
 for _ in range(int(sys.argv[3])):
     firmware = Firmware()
     header = once("owner_signature").header(firmware, [sys.argv[1]])
-    for _ in once("signed_header").examine(firmware, header, "t", 1):
+    for _ in once("signed_claims").examine(firmware, header, "t", 1):
         pass
     assert firmware.sequence == 2

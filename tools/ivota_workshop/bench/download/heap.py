@@ -33,7 +33,7 @@ LANES = 4  # parallel updates: most of each is waiting
 DISPLACEMENTS = (0, 160, 320, 480)
 
 # Modules that do not run on this port: each needs a board's network interface.
-NOT_HERE = ("network_interface", "lan", "custom_network", "ppp", "wifi")
+NOT_HERE = ("network_base", "lan", "custom_network", "ppp", "wifi")
 
 # Like a chip with one slot: the code for slots is loaded, and finds none.
 _ESP32 = b"""

@@ -56,3 +56,4 @@ def _add_devices(connection: psycopg.Connection[tuple[object, ...]], devices: in
     connection.execute("SELECT setval('devices_id_seq', %s)", [devices])
     connection.execute("SELECT setval('revisions', %s)", [devices])
     connection.execute("VACUUM ANALYZE")
+    connection.execute("CHECKPOINT")  # what filling it has left to write delays no measurement

@@ -5,7 +5,7 @@ import json
 import room
 
 from bundlefs import Bundle
-from ivota import OtaError, bundle_check, bundle_compatibility
+from ivota import OtaError, bundle_compatibility, bundle_structure
 
 
 def check(data):
@@ -19,7 +19,7 @@ def check(data):
                 assert error.code == -5 and not error.again and not error.reject
                 return "not for this board"
     try:
-        for _ in bundle_check.examine_bundle(path, "0.2"):
+        for _ in bundle_structure.examine_bundle(path, "0.2"):
             steps += 1
     except OtaError as error:
         assert error.code == -5 and not error.again

@@ -6,7 +6,7 @@ The first two bytes are the result's size.
 import io
 
 from ivota import OtaError
-from ivota.delta_records import pieces
+from ivota.delta_decoder import pieces
 
 BASE = bytes((i * 7 + i // 251) & 0xFF for i in range(3000))
 MOST = 4096

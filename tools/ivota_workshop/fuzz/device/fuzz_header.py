@@ -10,7 +10,7 @@ import json
 import room
 
 from ivota import OtaError
-from ivota.signed_header import examine
+from ivota.signed_claims import examine
 
 PAYLOAD = b"payload" * 90
 CONFIRMED = 5

@@ -6,7 +6,7 @@ from deflate import RAW, DeflateIO
 from fuzz_delta import BASE, Base
 
 from ivota import OtaError, patch_header
-from ivota.delta_records import pieces
+from ivota.delta_decoder import pieces
 
 RESULT_MOST = 4096
 

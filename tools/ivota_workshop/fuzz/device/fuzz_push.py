@@ -2,7 +2,7 @@
 
 import json
 
-from ivota import OtaError, push_parser, tencent
+from ivota import OtaError, cloud_messages, tencent
 
 HEX = "0123456789abcdef"
 
@@ -62,19 +62,19 @@ def check(data):
 def taken(client, data):
     """Return the push, if it is one, and the kind of message in a word, in its dialect."""
     try:
-        push = push_parser.read(push_parser.load(data), client.dialect)
+        push = cloud_messages.read(cloud_messages.load(data), client.dialect)
     except OtaError as error:
         assert error.code == -5 and not error.again and not error.reject
         if error.version is not None:
             a_version(error.version)
-        push_parser.take(client, data)
+        cloud_messages.take(client, data)
         assert client.next is None
         return None, "refused"
     except (ValueError, MemoryError) as error:
-        push_parser.take(client, data)
+        cloud_messages.take(client, data)
         assert client.said == [IGNORED[isinstance(error, ValueError)]] and client.next is None
         return None, "ignored" if isinstance(error, ValueError) else "MemoryError"
-    push_parser.take(client, data)
+    cloud_messages.take(client, data)
     if push is None:
         seconds = client.report_interval_s
         assert type(seconds) is int and (seconds == 0 or 10 <= seconds <= 86400)

@@ -86,9 +86,9 @@ def seeds() -> dict[str, bytes]:
 TARGET = Target(
     about="a bundle: ROMFS records, mount",
     code=(
-        "lib/ivota/bundle_check.py",
+        "lib/ivota/bundle_structure.py",
         "lib/ivota/bundle_compatibility.py",
-        "lib/ivota/bundle_config.py",
+        "lib/ivota/identity_guard.py",
         "lib/bundlefs.py",
     ),
     seeds=seeds,
@@ -99,15 +99,15 @@ TARGET = Target(
     mistakes=(
         Mistake(
             "accepts paths that lead out",
-            (("lib/ivota/bundle_check.py", 'text.strip(".")', "text"),),
+            (("lib/ivota/bundle_structure.py", 'text.strip(".")', "text"),),
         ),
         Mistake(
             "accepts a name twice",
-            (("lib/ivota/bundle_check.py", "if name <= last and", "if False and"),),
+            (("lib/ivota/bundle_structure.py", "if name <= last and", "if False and"),),
         ),
         Mistake(
             "lets a bundle change the board's identity",
-            (("lib/ivota/bundle_config.py", "if config.get(key) is not None:", "if False:"),),
+            (("lib/ivota/identity_guard.py", "if config.get(key) is not None:", "if False:"),),
         ),
         Mistake(
             "reads a size that has not come",
@@ -115,7 +115,7 @@ TARGET = Target(
         ),
         Mistake(
             "does not check the end",
-            (("lib/ivota/bundle_check.py", "if file.seek(0, 2) < end:", "if False:"),),
+            (("lib/ivota/bundle_structure.py", "if file.seek(0, 2) < end:", "if False:"),),
         ),
     ),
 )

@@ -127,7 +127,7 @@ TARGET = Target(
     code=(
         "lib/ivota/config.py",
         "lib/ivota/network_config.py",
-        "lib/ivota/home_assistant_config.py",
+        "lib/ivota/home_assistant_settings.py",
     ),
     seeds=seeds,
     mutate=mutate.a_json,

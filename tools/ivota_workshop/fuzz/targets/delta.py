@@ -111,26 +111,26 @@ def _changed(piece: bytes, gaps: bytes, sums: bytes) -> bytes:
 
 TARGET = Target(
     about="the records of a patch",
-    code=("lib/ivota/delta_records.py",),
+    code=("lib/ivota/delta_decoder.py",),
     seeds=seeds,
     reference=reference,
     most=2560,
     lines=Bound(60_000, 300),
     mistakes=(
         Mistake(
-            "lets a copy run past the base", (("lib/ivota/delta_records.py", "at > size or ", ""),)
+            "lets a copy run past the base", (("lib/ivota/delta_decoder.py", "at > size or ", ""),)
         ),
         Mistake(
             "accepts a position past the base",
-            (("lib/ivota/delta_records.py", "if not 0 <= at <= size:", "if at < 0:"),),
+            (("lib/ivota/delta_decoder.py", "if not 0 <= at <= size:", "if at < 0:"),),
         ),
         Mistake(
             "accepts more bytes than the result",
-            (("lib/ivota/delta_records.py", " or left < 0 or", " or"),),
+            (("lib/ivota/delta_decoder.py", " or left < 0 or", " or"),),
         ),
         Mistake(
             "accepts records without effect",
-            (("lib/ivota/delta_records.py", " or not (copy or insert)", ""),),
+            (("lib/ivota/delta_decoder.py", " or not (copy or insert)", ""),),
         ),
     ),
 )

@@ -68,7 +68,7 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="a signed header",
-    code=("lib/ivota/signed_header.py", "lib/ivota/signature_footer.py"),
+    code=("lib/ivota/signed_claims.py", "lib/ivota/signature_footer.py"),
     seeds=seeds,
     mutate=mutate.a_json,
     most=512,
@@ -78,7 +78,7 @@ TARGET = Target(
             "accepts the confirmed sequence again",
             (
                 (
-                    "lib/ivota/signed_header.py",
+                    "lib/ivota/signed_claims.py",
                     'claims["sequence"] <= confirmed',
                     'claims["sequence"] < confirmed',
                 ),
@@ -86,16 +86,16 @@ TARGET = Target(
         ),
         Mistake(
             "accepts another target",
-            (("lib/ivota/signed_header.py", 'if claims["target"] != target:', "if False:"),),
+            (("lib/ivota/signed_claims.py", 'if claims["target"] != target:', "if False:"),),
         ),
         Mistake(
-            "accepts any format", (("lib/ivota/signed_header.py", ' or claims["v"] != 1', ""),)
+            "accepts any format", (("lib/ivota/signed_claims.py", ' or claims["v"] != 1', ""),)
         ),
         Mistake(
             "accepts any payload",
             (
                 (
-                    "lib/ivota/signed_header.py",
+                    "lib/ivota/signed_claims.py",
                     'if binascii.hexlify(digest.digest()).decode() != claims["sha256"]:',
                     "if False:",
                 ),

@@ -77,7 +77,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 TARGET = Target(
     about="a patch: header and compressed stream",
-    code=("lib/ivota/patch_header.py", "lib/ivota/delta_records.py"),
+    code=("lib/ivota/patch_header.py", "lib/ivota/delta_decoder.py"),
     seeds=seeds,
     mutate=change,
     most=1500,
