@@ -21,6 +21,7 @@ from ivota_tools.cloud.rollout import (
 )
 from ivota_tools.cloud.rollout.assignment_states import BackOff
 from ivota_tools.cloud.rollout.campaign_actions import CampaignError
+from ivota_tools.cloud.rollout.device_actions import UpdateStateError
 from ivota_tools.cloud.store import device_acceptance
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.device_acceptance import StatusError
@@ -118,9 +119,9 @@ class World:
             device = session.scalar(sa.select(Device).where(Device.device_name == name))
             what = self.draw.choice(("retry", "cancel", "push", "retire", "accept"))
             if what == "retry":
-                campaign_actions.retry_device(session, device, self.now, "maria")
+                device_actions.retry_device(session, device, self.now, "maria")
             elif what == "cancel":
-                campaign_actions.cancel_device(session, device, self.now, "maria")
+                device_actions.cancel_device(session, device, self.now, "maria")
             elif what == "push":
                 device_actions.push(session, device, session.get_one(Firmware, 2), "maria")
             elif what == "retire":
@@ -143,7 +144,7 @@ class World:
         action = self.draw.choice(actions)
         try:
             action()
-        except (CampaignError, StatusError, sa.exc.NoResultFound):
+        except (CampaignError, StatusError, UpdateStateError, sa.exc.NoResultFound):
             pass  # refused: it must have changed nothing
         return action.__name__
 

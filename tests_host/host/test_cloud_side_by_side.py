@@ -182,7 +182,7 @@ def test_an_operator_sees_what_a_report_has_just_changed(here, there):
 
     def cancel():
         with there.writing() as session:
-            campaign_actions.cancel_device(session, device(session, "a"), time.time(), "maria")
+            device_actions.cancel_device(session, device(session, "a"), time.time(), "maria")
 
     with here.storing() as session:
         store(session, heard("a"), heard("a", progress=progress("done")))

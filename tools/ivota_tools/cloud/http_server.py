@@ -27,7 +27,7 @@ from .http_deadlines import BoundedProtocol, ClosingServer, Deadlines
 from .mqtt.device_sign_in import SecretError
 from .network_addresses import Networks
 from .rollout.campaign_actions import CampaignError
-from .rollout.device_actions import MismatchError, TagError
+from .rollout.device_actions import MismatchError, TagError, UpdateStateError
 from .rollout.device_query import QueryError
 from .storage_probe import no_database
 from .store.device_acceptance import StatusError
@@ -73,6 +73,7 @@ def make_app(*routers: APIRouter) -> FastAPI:
 
     @app.exception_handler(MismatchError)
     @app.exception_handler(StatusError)
+    @app.exception_handler(UpdateStateError)
     def no_part(_request: Request, error: ValueError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 409)
 

@@ -9,13 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
 
 from ..accounts.authorization import Guard
-from ..rollout import (
-    campaign_actions,
-    device_actions,
-    report_intervals,
-    wait_reason,
-    watchdog_resets,
-)
+from ..rollout import device_actions, report_intervals, wait_reason, watchdog_resets
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Assignment, Report
@@ -95,7 +89,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """Retry the same target after a failure or a cancellation."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
-            campaign_actions.retry_device(session, device, time.time(), who)
+            device_actions.retry_device(session, device, time.time(), who)
             answer = device_out(device)
         wake()
         return answer
@@ -105,7 +99,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """Cancel the device's update, even mid-download."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
-            campaign_actions.cancel_device(session, device, time.time(), who)
+            device_actions.cancel_device(session, device, time.time(), who)
             return device_out(device)
 
     return router

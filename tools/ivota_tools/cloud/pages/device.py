@@ -16,7 +16,6 @@ from ..accounts.users import UserError
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import (
     assignment_states,
-    campaign_actions,
     device_actions,
     device_states,
     firmware_match,
@@ -173,7 +172,7 @@ def selected(visit: Visit) -> str:
 def retry(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        campaign_actions.retry_device(session, found, time.time(), visit.who)
+        device_actions.retry_device(session, found, time.time(), visit.who)
         words = f"Retrying the update of {found.name}."
     visit.setting.wake()
     return words
@@ -182,7 +181,7 @@ def retry(visit: Visit) -> str:
 def cancel(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        campaign_actions.cancel_device(session, found, time.time(), visit.who)
+        device_actions.cancel_device(session, found, time.time(), visit.who)
         return f"The update of {found.name} is cancelled."
 
 

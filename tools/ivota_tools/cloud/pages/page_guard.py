@@ -20,7 +20,7 @@ from ..accounts.roles import VIEWER
 from ..accounts.users import UserError
 from ..mqtt.device_sign_in import SecretError
 from ..rollout.campaign_actions import CampaignError
-from ..rollout.device_actions import MismatchError, TagError
+from ..rollout.device_actions import MismatchError, TagError, UpdateStateError
 from ..rollout.device_query import QueryError
 from ..store.device_acceptance import StatusError
 from ..store.firmware_store import FirmwareError
@@ -39,6 +39,7 @@ REFUSALS = (
     SecretError,
     StatusError,
     TagError,
+    UpdateStateError,
     UserError,
     WebhookError,
 )

@@ -1,4 +1,4 @@
-"""The operator's actions on a campaign and on its devices.
+"""The operator's actions on a campaign.
 
 Each action is one transaction, except for long ones: writers delay the storage of reports.
 """
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from ..accounts import audit_log
 from ..store import device_lock
 from ..store.database import Database
-from ..store.models import Assignment, Campaign, Device, Member
+from ..store.models import Assignment, Campaign, Member
 from . import (
     assignment_states,
     campaign_assignments,
@@ -23,7 +23,7 @@ from . import (
     campaign_selection,
     device_query,
 )
-from .assignment import assign, touch
+from .assignment import touch
 from .campaign_rules import (
     CANCELLED,
     DRAFT,
@@ -173,41 +173,6 @@ def _retry(session: Session, campaign: Campaign, ids: Sequence[int], now: float)
     if still and campaign.state == FINISHED:
         campaign.state, campaign.ended_at = RUNNING, None
     return len(still)
-
-
-def retry_device(session: Session, device: Device, now: float, who: str) -> Assignment:
-    """Retry the same target in the same campaign. Raises CampaignError."""
-    device_lock.hold(session, device)
-    old = device.assignment
-    if old is None or old.state not in (
-        assignment_states.FAILED,
-        assignment_states.RETRY,
-        assignment_states.CANCELLED,
-    ):
-        state = old.state if old else "idle"
-        raise CampaignError(f"{device.name} is {state}: nothing to retry")
-    campaign = old.campaign if old.campaign and old.campaign.state != CANCELLED else None
-    attempt = assign(session, device, old.firmware, now, campaign)
-    if campaign:
-        member = session.get(Member, (campaign.id, device.id))
-        if member:
-            member.assignment_id = attempt.id
-        if campaign.state == FINISHED:
-            campaign.state, campaign.ended_at = RUNNING, None
-    audit_log.note(session, who, "device retry", device.name, version=old.firmware.version)
-    return attempt
-
-
-def cancel_device(session: Session, device: Device, now: float, who: str) -> None:
-    """Cancel a device's update. Raises CampaignError if there is none."""
-    device_lock.hold(session, device)
-    assignment = device.assignment
-    if assignment is None or assignment.state in assignment_states.CLOSED:
-        state = assignment.state if assignment else "idle"
-        raise CampaignError(f"{device.name} is {state}: nothing to cancel")
-    assignment_states.cancel(assignment, now)
-    touch(session, device)
-    audit_log.note(session, who, "device cancel", device.name, version=assignment.firmware.version)
 
 
 def _expect(campaign: Campaign, what: str, *states: str) -> None:

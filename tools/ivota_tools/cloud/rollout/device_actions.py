@@ -1,4 +1,4 @@
-"""An operator's actions on devices: push, tag, accept, retire, delete.
+"""An operator's actions on devices: push, retry, cancel, tag, accept, retire, delete.
 
 The API and the pages call the same functions, so that the same rules apply.
 """
@@ -15,9 +15,10 @@ from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
 from ..store import device_acceptance, device_lock
 from ..store.database import Database
 from ..store.device_acceptance import RETIRED
-from ..store.models import TAG_MOST, Assignment, Device, DeviceTag, Firmware
+from ..store.models import TAG_MOST, Assignment, Device, DeviceTag, Firmware, Member
 from . import assignment_states, device_chip, firmware_match
 from .assignment import assign, touch
+from .campaign_rules import CANCELLED, FINISHED, RUNNING
 
 TAGS_MOST = 100  # of a device
 
@@ -28,6 +29,10 @@ class TagError(ValueError):
 
 class MismatchError(ValueError):
     """The firmware is for another application, hardware or chip than the device's."""
+
+
+class UpdateStateError(ValueError):
+    """The state of the device's update does not allow this action."""
 
 
 def push(
@@ -43,6 +48,41 @@ def push(
     made = assign(session, device, firmware, time.time(), None)
     audit_log.note(session, who, "push", device.name, version=firmware.version)
     return made
+
+
+def retry_device(session: Session, device: Device, now: float, who: str) -> Assignment:
+    """Retry the same target in the same campaign. Raises UpdateStateError."""
+    device_lock.hold(session, device)
+    old = device.assignment
+    if old is None or old.state not in (
+        assignment_states.FAILED,
+        assignment_states.RETRY,
+        assignment_states.CANCELLED,
+    ):
+        state = old.state if old else "idle"
+        raise UpdateStateError(f"{device.name} is {state}: nothing to retry")
+    campaign = old.campaign if old.campaign and old.campaign.state != CANCELLED else None
+    attempt = assign(session, device, old.firmware, now, campaign)
+    if campaign:
+        member = session.get(Member, (campaign.id, device.id))
+        if member:
+            member.assignment_id = attempt.id
+        if campaign.state == FINISHED:
+            campaign.state, campaign.ended_at = RUNNING, None
+    audit_log.note(session, who, "device retry", device.name, version=old.firmware.version)
+    return attempt
+
+
+def cancel_device(session: Session, device: Device, now: float, who: str) -> None:
+    """Cancel a device's update. Raises UpdateStateError if there is none."""
+    device_lock.hold(session, device)
+    assignment = device.assignment
+    if assignment is None or assignment.state in assignment_states.CLOSED:
+        state = assignment.state if assignment else "idle"
+        raise UpdateStateError(f"{device.name} is {state}: nothing to cancel")
+    assignment_states.cancel(assignment, now)
+    touch(session, device)
+    audit_log.note(session, who, "device cancel", device.name, version=assignment.firmware.version)
 
 
 def set_kind(
