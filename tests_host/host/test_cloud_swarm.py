@@ -15,6 +15,7 @@ from ivota_tools.api_client import Client
 from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.cloud.rollout.assignment_states import ACTIVE
 from ivota_tools.firmware import release
+from ivota_tools.sim import swarm as swarm_module
 from ivota_tools.sim.swarm import Options, Swarm
 
 COUNT, BAD = 1000, 50
@@ -180,6 +181,34 @@ def test_a_swarm_ends_however_its_devices_take_it():
 
     asyncio.run(run())
     assert len(cancelled) >= 5
+
+
+def test_a_device_reports_at_the_interval_that_an_ivota_cloud_sets(monkeypatch):
+    monkeypatch.setattr(swarm_module, "INTERVAL_LEAST_S", 1)
+    answer = {"type": "report_version_rsp", "version": "0.1", "cloud": "ivota"}
+
+    async def reports(**more):
+        """The first reports of a device whose own interval is an hour."""
+        found = []
+
+        class Stub:
+            closed = asyncio.get_running_loop().create_future()
+
+            async def publish(self, _topic, payload, _qos):
+                found.append(json.loads(payload)["report"])
+                received = device._received
+                self.closed.get_loop().call_soon(received, "", json.dumps(answer | more).encode())
+                if len(found) == 3:
+                    self.closed.set_result(None)
+
+        (device,) = Swarm(Options(1)).devices
+        device.link = Stub()
+        served = device._serve(device.link, Options(1, interval_s=3600))
+        await asyncio.wait_for(served, WAIT_S)
+        return found
+
+    own = {"version": "0.1", "max_message_bytes": 4096}
+    assert asyncio.run(reports(report_interval_s=1)) == [{"version": "0.1"}, own, own]
 
 
 def test_who_finds_no_broker_is_not_connected():

@@ -36,7 +36,12 @@ def swarm(
         float, typer.Option(min=0, max=1, help="Share of devices that download slowly.")
     ] = 0.0,
     interval: Annotated[
-        float, typer.Option(min=1, max=100, help="Seconds between reports.")
+        float,
+        typer.Option(
+            min=1,
+            max=86400,
+            help="Seconds between reports, unless the cloud sets another interval.",
+        ),
     ] = 60.0,
     boards: Annotated[
         int, typer.Option(min=0, max=50, help="Number of simulated boards to add.")

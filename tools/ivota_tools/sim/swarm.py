@@ -23,8 +23,14 @@ from .swarm_mqtt import Link
 
 PIECE = 51200  # bytes of one Range
 HTTP_S = 60.0  # for a connection, and for each answer
-AGAIN_S = (1.0, 5.0)  # between a lost link and the next try
-INTERVAL_MOST_S = 100.0
+AGAIN_S = 1.0  # before a lost report is repeated
+# As on a board (lib/ivota): the waits before a reconnection double, each is drawn from its upper
+# half, and a session longer than the longest wait counts as a success.
+RETRY_FIRST_S, RETRY_MOST_S = 1.0, 300.0
+SPREAD = 0.125  # each interval is longer or shorter by up to this share
+INTERVAL_LEAST_S, INTERVAL_MOST_S = 10, 86400  # of what a board accepts from the cloud
+PING_S = 60.0
+MESSAGE_MOST = 4096  # bytes; only boards of ivota report it, and only to an ivota cloud
 CONNECTS = 200  # at a time: a broker's queue for new connections is short
 
 
@@ -41,6 +47,7 @@ class Options:
     slow: float = 0.0
     slow_s: float = 2.0
     interval_s: float = 60.0
+    spread: float = SPREAD
     seed: int = 1
 
 
@@ -55,6 +62,9 @@ class Device:
     product: str
     log: Callable[[str, Device, dict[str, Any]], None]
     link: Link | None = None
+    ivota_cloud: bool = False  # whether the cloud has said in this session that it is ivota
+    told_s: int | None = None  # the interval of reports in its last answer
+    wake: asyncio.Future[None] | None = None  # done when the interval has changed
     busy: str | None = None
     become: str | None = None  # the version that was pushed and runs now
     settled: str | None = None  # the version whose report the cloud has answered after `done`
@@ -69,31 +79,51 @@ class Device:
 
     async def live(self, options: Options, gate: asyncio.Semaphore) -> None:
         """Connect and report, and reconnect whenever the link is lost, forever."""
+        tries = 0
         while True:
+            began = time.monotonic()
             try:
                 self.link = Link(f"swarm-{self.product}-{self.name}", self._received)
                 async with gate:
                     topic = f"$ota/update/{self.product}/{self.name}"
                     await self.link.open(options.host, options.port, topic)
-                await self._serve(self.link, options.interval_s)
+                await self._serve(self.link, options)
             except (OSError, asyncio.TimeoutError):
                 pass
             finally:
                 if self.link:
                     self.link.close()
-            await asyncio.sleep(random.uniform(*AGAIN_S))
+            if time.monotonic() - began > RETRY_MOST_S:
+                tries = 0
+            await asyncio.sleep(
+                min(RETRY_FIRST_S * 2**tries, RETRY_MOST_S) * random.uniform(0.5, 1)
+            )
+            tries = min(tries + 1, 20)
 
-    async def _serve(self, link: Link, interval_s: float) -> None:
-        await self.report_version()
+    async def _serve(self, link: Link, options: Options) -> None:
+        self.ivota_cloud, self.told_s = False, None
         while not link.closed.done():
-            # Spread over time; often enough that no ping is needed in between.
-            wait_s = min(interval_s, INTERVAL_MOST_S) * random.uniform(0.8, 1.2)
-            await asyncio.wait([link.closed], timeout=wait_s)
-            if not link.closed.done():
-                await self.report_version()
+            reported = time.monotonic()
+            await self.report_version()
+            share = random.uniform(1 - options.spread, 1 + options.spread)
+            while not link.closed.done():
+                left_s = reported + (self.told_s or options.interval_s) * share - time.monotonic()
+                if left_s <= 0:
+                    break
+                self.wake = asyncio.get_running_loop().create_future()
+                await asyncio.wait(
+                    [link.closed, self.wake],
+                    timeout=min(left_s, PING_S),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not (link.closed.done() or self.wake.done() or left_s <= PING_S):
+                    link.ping()
 
     async def report_version(self) -> None:
-        await self._say({"type": "report_version", "report": {"version": self.version}}, 1)
+        report: dict[str, Any] = {"version": self.version}
+        if self.ivota_cloud:
+            report["max_message_bytes"] = MESSAGE_MOST
+        await self._say({"type": "report_version", "report": report}, 1)
 
     async def progress(self, version: str, state: str, code: int = 0, **more: str) -> None:
         told = {"state": state, **more, "result_code": str(code)}
@@ -113,6 +143,8 @@ class Device:
         if message["type"] == "report_version_rsp":
             if message["version"] == self.become:
                 self.settled = self.become
+            if message["version"] == self.version:
+                self._take_interval(message)
             self.log("answer", self, message)
         elif message["type"] == "update_firmware":
             self.log("push", self, message)
@@ -123,6 +155,15 @@ class Device:
                 task = asyncio.ensure_future(self._update(message))
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
+
+    def _take_interval(self, answer: dict[str, Any]) -> None:
+        self.ivota_cloud = answer.get("cloud") == "ivota"
+        given = answer.get("report_interval_s") if self.ivota_cloud else None
+        fits = isinstance(given, int) and INTERVAL_LEAST_S <= given <= INTERVAL_MOST_S
+        told_s = given if fits else None
+        if told_s != self.told_s and self.wake and not self.wake.done():
+            self.wake.set_result(None)
+        self.told_s = told_s
 
     async def _update(self, push: dict[str, Any]) -> None:
         version = push["version"]
@@ -152,7 +193,7 @@ class Device:
                 await self.progress(version, state, code, **more)
                 return
             except (OSError, asyncio.TimeoutError):
-                await asyncio.sleep(AGAIN_S[0])
+                await asyncio.sleep(AGAIN_S)
 
     async def _fetched(self, push: dict[str, Any]) -> tuple[int, str]:
         try:

@@ -10,13 +10,22 @@ from pathlib import Path
 from rich.console import Console
 
 from ..figures import SCALE, Figure, read, report, write
-from . import broker, campaign_start, filled_database, intake, month_drop, pages_and_queries, sizes
+from . import (
+    broker,
+    campaign_start,
+    filled_database,
+    intake,
+    month_drop,
+    pages_and_queries,
+    reconnect_storm,
+    sizes,
+)
 
 AREA = "fleet"
 COMMAND = "make bench-fleet"
-PARTS = ("intake", "broker", "start", "pages", "months")
+PARTS = ("intake", "broker", "storm", "start", "pages", "months")
 # These figures do not depend on the number of devices in the database.
-ANY_SIZE = ("intake_", "kill_", "connected", "broker_", "balancer_")
+ANY_SIZE = ("intake_", "kill_", "connected", "broker_", "balancer_", "storm_")
 SMALL = 10_000  # devices of the fleet that the large one is compared to
 
 
@@ -41,6 +50,8 @@ def main() -> int:
                 figures |= intake.measure(console)
             elif part == "broker":
                 figures |= broker.measure(Path(folder), chosen.connected, console)
+            elif part == "storm":
+                figures |= reconnect_storm.measure(Path(folder), console)
             elif part == "start":
                 figures |= campaign_start.measure(large, chosen.devices, console)
             elif part == "months":
