@@ -62,6 +62,7 @@ def _page(
             given={"name": name, "query": query, "interval": interval},
             short=short,
             matching=matching,
+            rate=_rate(matching, interval),
             problem=problem,
         )
 
@@ -81,6 +82,15 @@ def put(visit: Visit) -> Response:
     except (ValidationError, QueryError) as error:
         return _page(visit, name, query, interval, refusal(error), 422)
     return visit.go(HERE, words)
+
+
+def _rate(devices: int | None, interval: str) -> float | None:
+    """Return how many reports these devices send in a second at the interval in the form."""
+    try:
+        every_s = _interval(interval)
+    except IntervalError:
+        return None
+    return devices / every_s if devices and isinstance(every_s, int) and every_s else None
 
 
 class IntervalError(ValueError):

@@ -43,6 +43,7 @@ class ReportIntervals:
         self._clock = clock
         self._read_at = -FRESH_S
         self._known: list[Interval] = []
+        self._warned: set[str] = set()
 
     def of(self, session: Session, devices: Collection[Device], now: float) -> dict[int, int]:
         """Return the interval in seconds by the id of each of these devices that has one.
@@ -50,7 +51,7 @@ class ReportIntervals:
         Writes the session's changes first, because queries can ask for what a report has changed.
         """
         if (at := self._clock()) - self._read_at >= FRESH_S:
-            self._known, self._read_at = _read(session), at
+            self._known, self._read_at = _read(session, self._warned), at
         ids = {device.id for device in devices if understands(device)}
         if not self._known or not ids:
             return {}
@@ -66,18 +67,23 @@ def understands(device: Device) -> bool:
 
 def applying(session: Session, device: Device, now: float) -> Interval | None:
     """Return the interval that the device will get, with the group that sets it."""
-    return _matching(session, _read(session), {device.id}, now).get(device.id)
+    return _matching(session, _read(session, set()), {device.id}, now).get(device.id)
 
 
-def _read(session: Session) -> list[Interval]:
-    """Return the groups that set an interval, the longest first."""
+def _read(session: Session, warned: set[str]) -> list[Interval]:
+    """Return the groups that set an interval, the longest first.
+
+    Logs a group with an invalid query, unless it is among `warned`.
+    """
     query = select(Group).where(Group.report_interval_s.is_not(None))
     found = []
     for group in session.scalars(query.order_by(Group.report_interval_s.desc(), Group.id)):
         try:
             terms = device_query.parse(group.query)
         except device_query.QueryError as error:  # of an older version's syntax
-            log.warning("group %s has no effect on report intervals: %s", group.name, error)
+            if group.name not in warned:
+                log.warning("group %s has no effect on report intervals: %s", group.name, error)
+            warned.add(group.name)
             continue
         found.append(Interval(group.name, group.report_interval_s or 0, terms))
     return found
