@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from ivota_tools.channel.folder import Channel
 from ivota_tools.channel.index import NAME, Release, files_of, verify
 from ivota_tools.cli.app import app
 from ivota_tools.cloud import Cloud, CloudError
+from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.channel import channel_files, publication
 from ivota_tools.cloud.channel.channel_files import ChannelSetting
 from ivota_tools.common import atomic_write
@@ -348,11 +350,27 @@ def test_the_page_of_channels(filling: Cloud, keys: Keys, firmware: Callable[...
     with Visitor(filling.api_url, "operator") as visitor:
         visitor.get("/channels")
         place = "/channels/HOME"
-        assert "is not signed" in visitor.post(f"{place}/offer", firmware=str(plain), share="5")
-        assert "1 to 100 percent" in visitor.post(f"{place}/offer", firmware=str(number))
-        offered = visitor.post(f"{place}/offer", firmware=str(number), share="25", track="beta")
+
+        def offer(**given: str) -> str:
+            return visitor.post(f"{place}/offer", **{"serial": "0", **given})
+
+        assert "form is not complete" in offer(firmware=str(number), share="5", serial="")
+        assert "is not signed" in offer(firmware=str(plain), share="5")
+        assert "1 to 100 percent" in offer(firmware=str(number))
+        wanted = {"firmware": str(number), "share": "25", "track": "beta"}
+        offered = offer(**wanted)
         assert "25 % of the boards in beta" in offered and "Stop offering" in offered
         assert "0.9 beta any board 25 %" in offered
+        # A form that is submitted twice is one offer; a page from before it decides nothing.
+        with Client(filling.api_url, local_token(filling.folder)) as client:
+            before = client.channel("HOME"), len(client.audit())
+            assert "25 % of the boards in beta" in offer(**wanted)
+            stale = offer(**{**wanted, "share": "100"})
+            assert "has changed since the page was loaded" in stale
+            assert (client.channel("HOME"), len(client.audit())) == before
+        visitor.get("/channels")
+        shown = re.search(r'name="serial" value="(\d+)"', visitor.page.text)
+        assert shown and "100 % of" in offer(**{**wanted, "share": "100", "serial": shown[1]})
         ended = visitor.post(f"{place}/end", version="0.9", track="beta")
         assert "no longer offers 0.9" in ended and "offers nothing yet" in ended
         # One that is damaged says so.

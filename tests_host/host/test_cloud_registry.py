@@ -200,7 +200,7 @@ def test_the_same_by_pages(cloud, api, firmware):
         assert "1 pending device " in visitor.get("/")
         assert "P/a" in visitor.get("/?state=pending") and "P/a" not in visitor.get("/?q=zzz")
         visitor.get("/")
-        assert "Accepted 1 device" in visitor.post("/pending/accept")
+        assert "Accepted 1 device" in visitor.post("/pending/accept", expected="1")
         assert "P/a" in visitor.get("/")
         visitor.get(f"/devices/{number}")
         assert "is retired" in visitor.post(f"/devices/{number}/retire")

@@ -405,6 +405,8 @@ def test_what_happened_in_a_campaign_stays(console):
     with console.cloud.database.writing() as session:
         session.get(models.Assignment, took["id"]).first_push_at = took["ended_at"] - 1
     assert "1 s total" in console.page.get(f"/devices/{took['device_id']}")
+    said = json.loads(console.ivota("attempts", "d0", "--json"))[0]
+    assert (said["ended_at"], said["updated_at"]) == (took["ended_at"], took["updated_at"])
     failed = console.api.attempts(console.api.device("P/d1")["id"])[0]
     assert (failed["failure_code"], failed["failure_msg"]) == (-5, "KeyError")
     assert "KeyError" in console.ivota("attempts", "d1")
@@ -694,6 +696,39 @@ def test_rows_are_selected_and_columns_sort(console):
     # All of them or none.
     assert "is retired" in act("d", "c", do="push", firmware=str(firmware))
     assert console.api.device("P/d")["target"] is None
+
+
+def test_an_old_page_and_a_second_click_do_nothing_by_accident(console):
+    """The update in a row of the fleet page, and the button that accepts all pending devices."""
+    firmware = console.upload("0.2")["id"]
+    console.add(["a", "b", "c"], status="accepted")
+    numbers = {each["device_name"]: each["id"] for each in console.api.devices()}
+    page = console.page.get("/")
+    assert page.count("Update to 0.2") == 3
+
+    def update(name):
+        return console.page.post(f"/devices/{numbers[name]}/update", firmware=str(firmware))
+
+    def targets(name):
+        return [each["firmware_id"] for each in console.api.attempts(numbers[name])]
+
+    assert "Updating P/a to 0.2" in update("a") and "Updating P/a to 0.2" in update("a")
+    assert targets("a") == [firmware]
+    other = console.upload("0.3", data=b"newer")["id"]
+    console.api.push("P/b", "0.3")
+    assert "is being updated to 0.3 now" in update("b") and targets("b") == [other]
+    with console.cloud.database.writing() as session:
+        session.get(models.Device, numbers["c"]).version = "0.3"
+    assert "P/c runs 0.3 now" in update("c") and targets("c") == []
+
+    console.add(["new"], status="pending")
+    console.page.get("/")
+    console.add(["stranger"], status="pending")
+    assert "it is 2 now, not 1" in console.page.post("/pending/accept", expected="1")
+    assert "form is not complete" in console.page.post("/pending/accept")
+    console.refused("it is 2 now, not 1", console.api.accept_pending, 1)
+    assert len(console.api.devices("pending")) == 2
+    assert "Accepted 2 devices" in console.page.post("/pending/accept", expected="2")
 
 
 def test_a_query_changes_many_devices(console, monkeypatch):

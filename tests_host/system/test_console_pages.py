@@ -120,7 +120,8 @@ def test_from_an_empty_installation_to_a_finished_campaign(browser, tmp_path):
         page_of(browser) as page,
     ):
         cloud.public_url = f"http://127.0.0.1:{slow.port}"
-        page.on("dialog", lambda dialog: dialog.accept())
+        asked = []
+        page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
         board = Board(tmp_path / "board", bits=64, mpy=True,
                       config=settings("kitchen", cloud.mqtt_port))  # fmt: skip
         board.install()
@@ -131,6 +132,13 @@ def test_from_an_empty_installation_to_a_finished_campaign(browser, tmp_path):
             finished_campaign(page)
             failing(page, tmp_path)
             cancelled(page, tmp_path, slow, cloud)
+            page.get_by_role("link", name="Fleet", exact=True).first.click()
+            page.get_by_label("Select P/kitchen").check()
+            page.get_by_label("Firmware").select_option("0.3 · thermometer")
+            page.locator("#selected").get_by_role("button", name="Update").click()
+            expect(page.get_by_role("status").filter(has_text="Updating 1 device")).to_be_visible()
+            assert "Update P/kitchen to 0.3?" in asked
+            assert asked[-1] == "Update the 1 selected device to 0.3 · thermometer?"
         finally:
             board.stop()
             print(*board.log, sep="\n")

@@ -159,9 +159,13 @@ class Client(Connection):
         """Accept a device into the fleet."""
         return self._object("POST", f"devices/{device_id}/accept")
 
-    def accept_pending(self) -> Json:
-        """Accept all pending devices; return {"devices": how many}."""
-        return self._object("POST", "pending/accept")
+    def accept_pending(self, expected: int | None = None) -> Json:
+        """Accept all pending devices; return {"devices": how many}.
+
+        With `expected`, the cloud refuses unless exactly this number of devices is pending.
+        """
+        params = {} if expected is None else {"expected": expected}
+        return self._object("POST", "pending/accept", params=params)
 
     def retire_device(self, device_id: int) -> Json:
         """Stop a device's updates and block its sign-in; keep its history."""

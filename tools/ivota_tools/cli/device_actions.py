@@ -153,7 +153,8 @@ def accept(
         if everyone:
             count = len(client.devices("pending"))
             sure(f"Accept all {count} pending devices into the fleet?", yes, "accepted")
-            show(client.accept_pending(), as_json, "{devices} devices accepted".format_map)
+            found = client.accept_pending(None if yes else count)
+            show(found, as_json, "{devices} devices accepted".format_map)
         for name in device or ():
             found = client.accept_device(client.device(name)["id"])
             show(found, as_json, "{device} accepted".format_map)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Query
 from sqlalchemy import select
 
 from ..accounts import audit_log
@@ -25,7 +25,7 @@ from .device_schemas import (
     device_out,
     report_out,
 )
-from .route_parameters import ERRORS, PAGE_MOST, After, Number, Page
+from .route_parameters import ERRORS, PAGE_MOST, REVISION_MOST, After, Number, Page
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:
@@ -129,9 +129,12 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
             raise HTTPException(404, f"device id {device_id} does not exist") from None
 
     @router.post("/pending/accept")
-    def post_accept_pending(who: str = Depends(may)) -> AcceptOut:
-        """Accept all pending devices."""
+    def post_accept_pending(
+        expected: Annotated[int | None, Query(ge=0, le=REVISION_MOST)] = None,
+        who: str = Depends(may),
+    ) -> AcceptOut:
+        """Accept all pending devices; none if their number is not `expected`."""
         with database.writing() as session:
-            return AcceptOut(devices=device_actions.accept_pending(session, who))
+            return AcceptOut(devices=device_actions.accept_pending(session, who, expected))
 
     return router

@@ -45,11 +45,13 @@ def offer(
     share: int = 100,
     not_before: int | None = None,
     deltas: int = 2,
+    serial: int | None = None,
 ) -> Index:
     """Offer a firmware in a track, or change the share of a current offer.
 
     `share` is a percentage of boards, `not_before` a Unix time, `deltas` the largest number of
-    deltas, those from the latest uploads first. Raises FirmwareError.
+    deltas, those from the latest uploads first. An offer that would change nothing does nothing.
+    Raises FirmwareError; with `serial`, also if the channel has another serial number (0: none).
     """
     _expect_key(channel)
     with database.reading() as session:
@@ -100,6 +102,14 @@ def offer(
 
     with database.writing() as session:
         by_id(session, firmware_id)  # it may have been deleted meanwhile
+        if same := _unchanged(channel, add):
+            return same
+        if serial is not None and serial != channel.serial():
+            raise FirmwareError(
+                409,
+                f"the channel of {channel.product} has changed since the page was loaded: check "
+                "what it offers now, and try again",
+            )
         audit_log.note(session, who, "channel offer", channel.product, version=new.version,
                        track=track, share=share, not_before=not_before)  # fmt: skip
         session.flush()
@@ -152,6 +162,17 @@ def current(channel: ServedChannel, database: Database) -> Served | None:
 def _is_due(served: Served) -> bool:
     expires = served.index.expires
     return not served.ours or expires is None or expires - time.time() < VALID_S / 2
+
+
+def _unchanged(channel: ServedChannel, change: Change) -> Index | None:
+    """Return the index if the change would leave all its offers as they are."""
+    try:
+        served = channel.served()
+        if served and served.ours and change(served.index).tracks == served.index.tracks:
+            return served.index
+    except ChannelError:  # `_change` explains it
+        pass
+    return None
 
 
 def _change(channel: ServedChannel, change: Change) -> Index:

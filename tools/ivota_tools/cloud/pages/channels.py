@@ -42,8 +42,18 @@ def offer(visit: Visit) -> str:
     channel = _channel(visit)
     track, share = visit.said("track", 128) or "stable", whole(visit.said("share"))
     number = whole(visit.said("firmware"))
+    serial = visit.said("serial", 20)
+    if not (serial.isascii() and serial.isdigit()):
+        raise FirmwareError(422, "the form is not complete: reload the page, and try again")
     publication.offer(
-        channel, visit.database, visit.setting.store, number, visit.who, track=track, share=share
+        channel,
+        visit.database,
+        visit.setting.store,
+        number,
+        visit.who,
+        track=track,
+        share=share,
+        serial=int(serial),
     )
     return f"The channel of {channel.product} offers it to {share} % of the boards in {track}."
 

@@ -48,7 +48,7 @@ def routes(setting: Setting) -> list[BaseRoute]:
         route(setting, "/devices/{id:int}", device),
         route(setting, "/devices/{id:int}/reports", reports),
         post("push", push),
-        post("update", push, back="/"),  # the fleet's one-click update
+        post("update", update, back="/"),  # the fleet's one-click update
         post("retry", retry),
         post("cancel", cancel),
         post("tags", tags),
@@ -137,6 +137,17 @@ def push(visit: Visit) -> str:
     return words
 
 
+def update(visit: Visit) -> str:
+    """Push a newer firmware; the page with the button may be old, or submit it twice."""
+    with visit.database.writing() as session:
+        found = find(session, visit.number("id"))
+        firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
+        device_actions.push_newer(session, found, firmware, visit.who)
+        words = f"Updating {found.name} to {firmware.version}."
+    visit.setting.wake()
+    return words
+
+
 def selected(visit: Visit) -> str:
     """Apply the chosen action to the selected devices: to all, or to none if it fails."""
     ids = [whole(name[1:]) for name in visit.form if name[:1] == "d" and whole(name[1:])]
@@ -217,7 +228,10 @@ def accept(visit: Visit) -> str:
 
 def accept_pending(visit: Visit) -> str:
     with visit.database.writing() as session:
-        count = device_actions.accept_pending(session, visit.who)
+        if "expected" not in visit.form:
+            raise UserError("the form is not complete: reload the page, and try again")
+        expected = whole(visit.said("expected"))
+        count = device_actions.accept_pending(session, visit.who, expected)
         return f"Accepted {counted(count, 'device')}."
 
 

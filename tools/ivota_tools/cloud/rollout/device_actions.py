@@ -10,11 +10,12 @@ import time
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from ...common.version_order import is_older
 from ..accounts import audit_log
 from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
 from ..store import device_acceptance, device_lock
 from ..store.database import Database
-from ..store.device_acceptance import RETIRED
+from ..store.device_acceptance import RETIRED, StatusError
 from ..store.models import TAG_MOST, Assignment, Device, DeviceTag, Firmware, Member
 from . import assignment_states, device_chip, firmware_match
 from .assignment import assign, touch
@@ -85,6 +86,24 @@ def cancel_device(session: Session, device: Device, now: float, who: str) -> Non
     audit_log.note(session, who, "device cancel", device.name, version=assignment.firmware.version)
 
 
+def push_newer(session: Session, device: Device, firmware: Firmware, who: str) -> bool:
+    """Set a device's target, unless it has this target already; then return False.
+
+    Raises StatusError if the device runs this version or a newer one, or is being updated to
+    another: whoever asks has not seen that yet.
+    """
+    device_lock.hold(session, device)
+    attempt, running = device.assignment, assignment_states.running(device)
+    if attempt and attempt.state not in assignment_states.CLOSED:
+        if attempt.firmware_id == firmware.id:
+            return False
+        raise StatusError(f"{device.name} is being updated to {attempt.firmware.version} now")
+    if running is None or not is_older(running, firmware.version):
+        raise StatusError(f"{device.name} runs {running or 'an unknown version'} now")
+    push(session, device, firmware, who)
+    return True
+
+
 def set_kind(
     session: Session,
     device: Device,
@@ -135,8 +154,15 @@ def accept_device(session: Session, device: Device, who: str) -> None:
     audit_log.note(session, who, "device accept", device.name)
 
 
-def accept_pending(session: Session, who: str) -> int:
-    """Accept all pending devices; return their number."""
+def accept_pending(session: Session, who: str, expected: int | None = None) -> int:
+    """Accept all pending devices; return their number. Raises StatusError unless as many as
+    `expected` are pending.
+    """
+    if expected is not None and (now := device_acceptance.pending(session)) != expected:
+        raise StatusError(
+            f"the number of pending devices has changed: it is {now} now, not {expected}; nothing "
+            "was changed"
+        )
     count = device_acceptance.accept_all(session)
     audit_log.note(session, who, "device accept", "all pending devices", devices=count)
     return count

@@ -196,8 +196,21 @@ function words() {
 
 document.addEventListener("submit", (event) => {
   const sure = event.submitter?.dataset.sure || event.target.dataset.sure;
-  if (sure && !confirm(sure)) event.preventDefault();
+  if (sure && !confirm(filled(sure, event.target))) event.preventDefault();
 });
+
+// A question with the values of the form's fields in place of their names in braces.
+function filled(text, form) {
+  return text.replace(/{(\w+)}/g, (braces, name) => {
+    if (name === "picked") {
+      const count = picks().filter((box) => box.checked).length;
+      return `${count} selected device${count === 1 ? "" : "s"}`;
+    }
+    const field = form.elements[name];
+    if (!field?.form) return braces; // part of a device's name
+    return (field.selectedOptions?.[0]?.textContent ?? field.value).trim();
+  });
+}
 
 // Rows that are selected, of the page as it is at any time.
 const picks = () => [...document.querySelectorAll("td.pick input")];
