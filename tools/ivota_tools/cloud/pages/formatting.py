@@ -89,6 +89,9 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+_COUNTS = {"devices", "messages", "times", "updates"}  # keys of audit entries
+
+
 def detail(text: str) -> str:
     """Return the JSON of an audit entry as words."""
     if not text:
@@ -103,6 +106,8 @@ def detail(text: str) -> str:
             value = ", ".join(map(str, value)) or "none"
         elif key == "size" and isinstance(value, int):
             value = size(value)
+        elif key in _COUNTS and isinstance(value, int):
+            value = number(value)
         elif key == "sha256":
             value = f"{value}"[:12] + "…"
         parts.append(key if value is True else f"{key}: {value}")

@@ -42,9 +42,9 @@ def waits_for(campaign: Campaign, tallies: Sequence[Tally], now: float) -> str:
     if campaign.stage_good_at is not None:
         left = max(campaign.stage_good_at + campaign.soak_s - now, 0)
         return f"Stage {campaign.stage + 1} succeeded; the next stage starts in {span(left)}."
-    devices = _devices(reached.counted)
+    devices, verb = _devices(reached.counted), "is" if reached.counted == 1 else "are"
     return (
-        f"Stage {campaign.stage + 1}: {reached.good:,} of {devices} are done; the next stage "
+        f"Stage {campaign.stage + 1}: {reached.good:,} of {devices} {verb} done; the next stage "
         f"starts at {100 * campaign.success_share:g} %."
     )
 

@@ -57,8 +57,9 @@ def mark(session: Session, now: float) -> None:
     found = _set(session, True, *_due(now))
     if found:
         log.warning(
-            "no device has requested %s within %.0f s of the push to %d devices: check "
+            "no device has requested %s within %.0f s of the push to %d device%s: check "
             "--public-url", found[0].firmware.version, WAIT_S, len(found),
+            "" if len(found) == 1 else "s",
         )  # fmt: skip
 
 
