@@ -174,7 +174,7 @@ def retire(
     name = bulk_actions.one(device, where, dry_run)
     if name is None:
         assert where is not None
-        question = "Retire {}? They get no firmware, and cannot sign in."
+        question = "Retire {}? Retired devices get no firmware, and cannot sign in."
         return bulk_actions.act(
             where, "retire", "retired",
             question=question, yes=yes, dry_run=dry_run, as_json=as_json,
@@ -200,7 +200,7 @@ def delete(
     name = bulk_actions.one(device, where, dry_run)
     if name is None:
         assert where is not None
-        question = "Permanently delete {} and their entire history?"
+        question = "Permanently delete {}, with the entire history?"
         return bulk_actions.act(
             where, "delete", "deleted",
             question=question, yes=yes, dry_run=dry_run, as_json=as_json,
