@@ -134,7 +134,7 @@ class World:
             number = session.scalar(
                 sa.select(Device.id).where(Device.device_name == self.draw.choice(self.devices))
             )
-        device_acceptance.remove(self.database, number)
+        device_acceptance.remove(self.database, [number])
         self.reports([(name, None) for name in self.devices])  # it comes back
 
     def step(self):

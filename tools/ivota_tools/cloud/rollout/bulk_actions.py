@@ -108,31 +108,26 @@ def do_part(
         ids = device_query.ids(session, order.query, now, after, most)
     if not ids:
         return Part(0, after, False, entry)
-    if order.action == DELETE:
-        device_acceptance.remove_reports(database, ids)
     with database.writing() as session:
         # Some may have changed since, and no longer match.
         still = device_query.accepted(session, order.query, now)
-        delete = order.action == DELETE
-        locked = device_lock.lock(session, Device.id.in_(ids), *still, delete=delete)
+        locked = device_lock.lock(session, Device.id.in_(ids), *still)
         changed = _act(session, order, locked)
         if changed:
             entry = _note(session, order, who, entry, changed)
+    if order.action == DELETE and locked:
+        device_acceptance.remove(database, locked)
     return Part(changed, ids[-1], len(ids) == most, entry)
 
 
 def _act(session: Session, order: Order, ids: Sequence[int]) -> int:
     """Change the devices; return how many were not as ordered."""
-    if order.action == DELETE:
-        if ids:
-            device_acceptance.remove_locked(session, ids)
-        return len(ids)
     query = select(Device).where(Device.id.in_(ids)).order_by(Device.id).options(*WITH_TARGET)
     return sum(_change(session, order, device) for device in session.scalars(query).all())
 
 
 def _change(session: Session, order: Order, device: Device) -> bool:
-    if order.action == RETIRE:
+    if order.action in (RETIRE, DELETE):  # a device must not report while it is deleted
         device_actions.retire_device(session, device, who=None)
         return True
     if order.action == TAG:

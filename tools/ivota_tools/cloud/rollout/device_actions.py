@@ -188,5 +188,5 @@ def delete_device(database: Database, number: int, who: str) -> str:
         if device.status != RETIRED:
             retire_device(session, device, who=None)  # it must not report while it is deleted
         audit_log.note(session, who, "device delete", name)
-    device_acceptance.remove(database, number)
+    device_acceptance.remove(database, [number])
     return name

@@ -92,31 +92,20 @@ def make_room(session: Session, most: int = PENDING_MOST) -> int:
     return len(ids)
 
 
-def remove(database: Database, number: int) -> None:
-    """Delete a device and its history, in several transactions."""
-    remove_reports(database, [number])
-    with database.writing() as session:
-        device_lock.lock(session, Device.id == number, delete=True)
-        remove_locked(session, [number])
-
-
-def remove_reports(database: Database, ids: Sequence[int]) -> None:
-    """Delete the reports of devices in several transactions; a few may come in meanwhile."""
+def remove(database: Database, ids: Sequence[int]) -> None:
+    """Delete devices and their history, in several transactions."""
     reports = select(Report.id).where(Report.device_id.in_(ids)).limit(ROWS_MOST)
     while True:
         with database.writing() as session:
             found = session.scalars(reports).all()
             session.execute(delete(Report).where(Report.id.in_(found)))
-        if len(found) < ROWS_MOST:
-            return
+            if len(found) < ROWS_MOST:
+                device_lock.lock(session, Device.id.in_(ids), delete=True)
+                _forget(session, ids)
+                revoke(session)
+                next_revision(session)
+                return
         time.sleep(BREATH_S)
-
-
-def remove_locked(session: Session, ids: Sequence[int]) -> None:
-    """Delete devices, which the transaction has locked, and what is left of their history."""
-    _forget(session, ids)
-    revoke(session)
-    next_revision(session)
 
 
 def _forget(session: Session, ids: Sequence[int]) -> None:
