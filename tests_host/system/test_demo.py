@@ -40,7 +40,7 @@ GOOD = update_scene.Outcome(
     resumes=4,
     signed=1,
     seconds=20.0,
-    states=[State("downloading", 0.1, [0, 100]), State("done", 20.0, [])],
+    states=[State("downloading", 0.1), State("done", 20.0)],
 )
 
 GOOD_ROLL_BACK = rollback_scene.Outcome(
@@ -56,7 +56,7 @@ GOOD_ROLL_BACK = rollback_scene.Outcome(
     resets=4,
     crashes=["KeyError every_s"] * 3,
     seconds=2.0,
-    states=[State("downloading", 0.1, [0, 100]), State("fail", 2.0, [], "-5 crashed")],
+    states=[State("downloading", 0.1), State("fail", 2.0, "-5 crashed")],
 )
 
 GOOD_DELTA = delta_scene.Outcome(
@@ -70,7 +70,7 @@ GOOD_DELTA = delta_scene.Outcome(
     received_bytes=1_800,
     made=True,
     seconds=3.0,
-    states=[State("downloading", 0.1, [0, 100]), State("done", 3.0, [])],
+    states=[State("downloading", 0.1), State("done", 3.0)],
 )
 
 

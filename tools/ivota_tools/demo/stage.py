@@ -39,12 +39,10 @@ class State:
 
     name: str
     first_s: float
-    percents: list[int]
     why: str = ""  # of a `fail`: its code and the board's words
 
     def __str__(self) -> str:
-        percents = f" {self.percents[0]} to {self.percents[-1]} %" if self.percents else ""
-        return f"{self.first_s:5.1f} s  {self.name}{percents}{self.why and ' ' + self.why}"
+        return f"{self.first_s:5.1f} s  {self.name}{self.why and ' ' + self.why}"
 
 
 @dataclass(frozen=True)
@@ -212,9 +210,7 @@ class Stage:
                 first_s = round(report["at"] - pushed_at, 1)
                 why = f"{report['result_code']} {report['result_msg']}"
                 failed = report["state"] == "fail"
-                found.append(State(report["state"], first_s, [], why if failed else ""))
-            if report["percent"] is not None:
-                found[-1].percents.append(report["percent"])
+                found.append(State(report["state"], first_s, why if failed else ""))
         return found
 
     def md5(self, path: str) -> str | None:
