@@ -277,7 +277,7 @@ def _lines(outcome: Outcome, start: str) -> list[str]:
 def test_a_heap_too_small_for_a_delta() -> None:
     """With bytes enough for the full firmware, and with less: the application is not disturbed."""
     with patched.lanes(2) as lanes, ThreadPoolExecutor(2) as pool:
-        enough, little = pool.map(lanes.to_the_end, (60_416, 54_784), (300, 40))
+        enough, little = pool.map(lanes.to_the_end, (63_488, 54_784), (300, 40))
     assert enough.wrong == "", enough
     failed = _lines(enough, "ivota: failed")
     assert failed and "code=-5" in failed[0], failed
