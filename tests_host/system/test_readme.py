@@ -47,7 +47,7 @@ def test_it_is_read_in_thirty_seconds() -> None:
     lines = README.splitlines()
     assert len(lines) <= LINES_MOST
     screen = "\n".join(lines[:SCREEN])
-    tagline, audience = screen.index("**Over-the-air updates"), screen.index("\nFor anyone")
+    tagline, audience = screen.index("**Over-the-air updates"), screen.index("is for anyone")
     assert tagline < audience < screen.index("docs/images/demo.svg")
     assert "Not tried on hardware" in screen
 
