@@ -206,7 +206,7 @@ def test_a_test_is_sent_at_once_and_says_what_came_of_it(tmp_path, cloud, receiv
     let_in(cloud, "admin")
     with Visitor(cloud.api_url, "admin") as visitor:
         text = visitor.get("/webhooks")
-        assert "HTTP 500" in text and "next try" in text and "Send all" not in text
+        assert "HTTP 500" in text and "next attempt" in text and "Resend all" not in text
         assert "a-secret-path" not in visitor.page.text
         assert "127.0.0.1: delivered" in visitor.post("/webhooks/test")
         with cloud.database.writing() as session:

@@ -280,7 +280,7 @@ def test_a_device_is_told_and_its_page_says_by_which_group(console):
         # A client that has not shown that it is a board of ivota.
         api.put_group("slow", "all", 60)
         other = api.device("P/c")["id"]
-        assert "as configured: the device has not shown" in visitor.get(f"/devices/{other}")
+        assert "as configured: the device has not reported" in visitor.get(f"/devices/{other}")
 
 
 def test_a_device_that_reports_rarely_is_not_called_silent(console):

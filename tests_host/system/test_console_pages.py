@@ -253,7 +253,7 @@ def version_of_each(api, folder, version, app, end, history=None):
 def failures(page, version, words):
     page.get_by_role("link", name="Firmware", exact=True).first.click()
     page.get_by_role("link", name=f"{version} thermometer").click()
-    expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
+    expect(page.get_by_role("heading", name="Failures by reason")).to_be_visible()
     expect(page.locator("[data-part=failures]")).to_contain_text(words)
 
 
@@ -438,7 +438,7 @@ def test_every_way_to_sign_in_and_webhooks(browser, tmp_path, phone):
                 session.flush()
                 session.execute(update(WebhookMessage).values(next_at=None, error="HTTP 500"))
             page.goto(f"{cloud.api_url}/webhooks")
-            expect(page.get_by_role("button", name="Send all again")).to_be_visible()
+            expect(page.get_by_role("button", name="Resend all")).to_be_visible()
             check(page, "a message that was given up")
 
 

@@ -52,7 +52,7 @@ def audit_table(lines: list[Json]) -> Table:
 
 def health_line(health: Json) -> str:
     if problem := health.get("store_problem"):
-        return f"{_reports_line(health)}; firmware cannot be stored or read: {problem}"
+        return f"{_reports_line(health)}; the cloud cannot store or read firmware: {problem}"
     return _reports_line(health)
 
 

@@ -22,8 +22,8 @@ WRITTEN = "written_at"
 class Health(NamedTuple):
     """The result of a check. `problem`: why reports are not stored, in a sentence, or None.
 
-    `standby`: another process stores the reports. `store`: why firmware cannot be stored or read,
-    or None; reports do not need it.
+    `standby`: another process stores the reports. `store`: why the cloud cannot store or read
+    firmware, or None; reports do not need it.
     """
 
     problem: str | None

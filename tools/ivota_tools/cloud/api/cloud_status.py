@@ -35,7 +35,7 @@ class CloudOut(Addresses):
     version: str
     ok: bool
     problem: str | None
-    store_problem: str | None = Field(description="Why firmware cannot be stored or read.")
+    store_problem: str | None = Field(description="Why the cloud cannot store or read firmware.")
     mqtt_connected: bool
     standby: bool
     sign_in: bool = Field(description="Devices must sign in.")

@@ -17,7 +17,7 @@ class HealthOut(BaseModel):
     """The cloud's health, and counters of the messages that it has processed.
 
     `standby`: another process is processing the reports, and this one can take over.
-    `store_problem`: why firmware cannot be stored or read.
+    `store_problem`: why the cloud cannot store or read firmware.
     """
 
     ok: bool

@@ -98,7 +98,7 @@ class IntervalError(ValueError):
 
 
 def _interval(text: str) -> int | Literal["none"] | None:
-    """Return what the form says about the interval; an empty field changes nothing.
+    """Return what the form says about the interval; an empty field keeps the current one.
 
     Raises IntervalError.
     """

@@ -232,7 +232,7 @@ class Campaign(Base):
     active_most: Mapped[int | None]
     starts_per_min: Mapped[int | None]
     only_outdated: Mapped[bool]
-    # Also devices of another application or other hardware.
+    # Include devices with another application or hardware.
     mismatched: Mapped[bool] = mapped_column(default=False, server_default=false())
     start_at: Mapped[float | None]
     # Where the selection of the devices continues (campaign_selection.py); None: not begun, or
