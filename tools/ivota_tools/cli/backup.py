@@ -35,7 +35,7 @@ StoreOption = Annotated[
 
 def backup(
     folder: Annotated[
-        Path, typer.Argument(help="Destination folder; may contain an older backup.")
+        Path, typer.Argument(help="Destination folder; can already contain an older backup.")
     ],
     data: Data = None,
     database: Database = None,

@@ -172,7 +172,7 @@ def test(
         float, typer.Option(help="Maximum seconds for each wait for the board.")
     ] = 300,
     report: Annotated[
-        Path, typer.Option(help="Report files to write, without .json and .md.")
+        Path, typer.Option(help="Path of the report files, without the extensions .json and .md.")
     ] = Path("board-test"),
     title: Annotated[
         str | None, typer.Option(help="Title of the report. Default: the board's description.")

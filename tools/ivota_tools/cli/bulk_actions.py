@@ -19,7 +19,8 @@ Where = Annotated[
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="With --where, only show which devices match.")
+    bool,
+    typer.Option("--dry-run", help="With --where: show the matching devices, and change nothing."),
 ]
 
 

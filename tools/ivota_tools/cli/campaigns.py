@@ -48,7 +48,8 @@ def campaign_create(
     success: Annotated[
         str,
         typer.Option(
-            help="Share of the devices reached so far that must be done before the next stage."
+            help="Share of the devices in the stages so far that must succeed before the next "
+            "stage starts."
         ),
     ] = options.SUCCESS,
     soak: Annotated[
@@ -73,15 +74,15 @@ def campaign_create(
     timeout: Annotated[
         str,
         typer.Option(
-            help="Time after the first push at which an unfinished device fails, for example 1d, "
-            "or `never`."
+            help="Time limit for each device, counted from its first push, for example 1d, or "
+            "`never`."
         ),
     ] = options.TIMEOUT,
     at_once: Annotated[
         int | None, typer.Option(min=1, help="Maximum number of simultaneous downloads.")
     ] = None,
     per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of devices to start per minute.")
+        int | None, typer.Option(min=1, help="Maximum number of updates to start per minute.")
     ] = None,
     only_outdated: Annotated[
         bool,

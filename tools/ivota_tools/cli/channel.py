@@ -154,7 +154,7 @@ def withdraw(
 def share(
     folder: options.Folder,
     version: options.Version,
-    percent: Annotated[int, typer.Argument(help="Percentage of the boards that get it.")],
+    percent: Annotated[int, typer.Argument(help="Percentage of boards that get this version.")],
     key: options.Key = None,
     track: options.Track = "stable",
     as_json: AsJson = False,
@@ -171,8 +171,12 @@ def promote(
     folder: options.Folder,
     version: options.Version,
     key: options.Key = None,
-    source: Annotated[str, typer.Option("--from", help="Track that offers it now.")] = "beta",
-    track: Annotated[str, typer.Option("--to", help="Track to offer it in.")] = "stable",
+    source: Annotated[
+        str, typer.Option("--from", help="Track that offers the version now.")
+    ] = "beta",
+    track: Annotated[
+        str, typer.Option("--to", help="Track that will offer the version.")
+    ] = "stable",
     as_json: AsJson = False,
 ) -> None:
     """Offer a release of one track in another, for example of beta in stable."""
@@ -191,7 +195,8 @@ def refresh(
         typer.Option(
             min=0,
             metavar="SERIAL",
-            help="Choose a serial number above this one, which boards have read elsewhere.",
+            help="Sign with a serial number higher than this one, the highest that boards have "
+            "read.",
         ),
     ] = 0,
     as_json: AsJson = False,

@@ -21,19 +21,20 @@ OwnVersion = Annotated[
     typer.Option("--version", help="Version. Optional for a file that contains its version."),
 ]
 Target = Annotated[
-    str | None, typer.Option(help="Only for boards with this target in their configuration.")
+    str | None,
+    typer.Option(help="Offer the version only to boards with this target in their configuration."),
 ]
 Track = Annotated[str, typer.Option(help="Track of releases, such as stable or beta.")]
-Share = Annotated[int, typer.Option(help="Percentage of the boards that get it.")]
+Share = Annotated[int, typer.Option(help="Percentage of boards that get this version.")]
 NotBefore = Annotated[
     datetime | None,
     typer.Option(
         formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"],
-        help="Time, in UTC, before which no board installs it.",
+        help="Earliest time, in UTC, at which boards install this version.",
     ),
 ]
 Deltas = Annotated[
-    int, typer.Option(min=0, max=8, help="Number of earlier releases to take deltas from.")
+    int, typer.Option(min=0, max=8, help="Number of earlier releases to create deltas from.")
 ]
 
 

@@ -15,7 +15,8 @@ from .progress_bars import bars
 from .terminal import AsJson, err, fail, print_json, reading, say, warn
 
 app = typer.Typer(
-    no_args_is_help=True, help="Serve channels from a cloud, started with `ivota cloud --channel`."
+    no_args_is_help=True,
+    help="Manage the channels of a cloud that runs with `ivota cloud --channel`.",
 )
 
 Product = Annotated[str, typer.Argument(help="Product of the channel.")]

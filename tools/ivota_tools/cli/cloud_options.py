@@ -166,7 +166,7 @@ KeepAudit = Annotated[
     str | None,
     typer.Option(help="Delete audit log entries after this time. Default: never."),
 ]
-PushQos = Annotated[int, typer.Option(min=0, max=1, help="MQTT QoS of update messages.")]
+PushQos = Annotated[int, typer.Option(min=0, max=1, help="MQTT QoS of pushes.")]
 MaxUpload = Annotated[
     int, typer.Option(min=1, metavar="BYTES", help="Maximum size of a firmware file.")
 ]
@@ -175,8 +175,8 @@ MaxConnected = Annotated[
     typer.Option(
         min=16,
         metavar="N",
-        help="With --sign-in: maximum number of connected devices. Default: as many as fit in "
-        "half of the memory.",
+        help="With --sign-in: maximum number of connected devices. Default: as many as half of "
+        "this machine's memory can hold.",
     ),
 ]
 Token = Annotated[

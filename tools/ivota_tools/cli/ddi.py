@@ -24,7 +24,7 @@ def ddi_token_create(
             "--device",
             "-d",
             metavar="TENANT/ID",
-            help="Create a TargetToken for this device, which is added if it is not known. "
+            help="Create a TargetToken for this device, and add the device if it is unknown. "
             "Default: a GatewayToken, which is valid for every device.",
         ),
     ] = None,

@@ -179,7 +179,7 @@ def set_(
     hardware: Hardware = None,
     forget: Annotated[
         list[Property] | None,
-        typer.Option("--forget", help="Make a property unknown again; repeatable."),
+        typer.Option("--forget", help="Clear a property; repeatable."),
     ] = None,
     where: Where = None,
     dry_run: DryRun = False,

@@ -24,8 +24,8 @@ def group_set(
         str | None,
         typer.Option(
             metavar="DURATION",
-            help="How often boards in the group report their version, 10s to 1d; none: as they "
-            "are configured. The default changes nothing.",
+            help="How often boards in the group report their version, from 10s to 1d, or "
+            "`none` to use each board's own configuration. Default: keep the current setting.",
         ),
     ] = None,
     yes: Yes = False,

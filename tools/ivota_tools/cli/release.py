@@ -45,7 +45,7 @@ def release(
     hardware: Annotated[
         str | None,
         typer.Option(
-            help="With --upload: the only hardware that the firmware is for, such as rev-b."
+            help="With --upload: allow the firmware only on this hardware, such as rev-b."
         ),
     ] = None,
     pad_to: Annotated[
@@ -64,8 +64,8 @@ def release(
         Updater,
         typer.Option(
             help="include: the bundle replaces the board's updater as well. keep: the bundle "
-            "contains only the application, and the board's own updater stays, for example one "
-            "that is frozen into its firmware."
+            "contains only the application, and the board keeps its own updater, for example "
+            "one that is frozen into its firmware."
         ),
     ] = Updater.INCLUDE,
     updater_min: Annotated[

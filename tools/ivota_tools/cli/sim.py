@@ -40,7 +40,9 @@ def board(
     version: Annotated[str, typer.Option(help="Factory version of the board.")] = "0.1",
     config: Annotated[
         Path | None,
-        typer.Option(help="Configuration file; replaces the four options above."),
+        typer.Option(
+            help="Configuration file; replaces --broker, --product, --device and --version."
+        ),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Folder for the flash contents, kept between runs.")

@@ -39,9 +39,9 @@ def check(
 @store.command()
 def copy(
     source: Annotated[
-        str, typer.Argument(help="Folder with firmware files (DATA/firmware), or an S3-URL.")
+        str, typer.Argument(help="Folder with firmware files (DATA/firmware), or an S3 URL.")
     ],
-    to: Annotated[str, typer.Argument(help="Folder or S3-URL to copy the files to.")],
+    to: Annotated[str, typer.Argument(help="Folder or S3 URL to copy the files to.")],
     verify: Annotated[
         bool, typer.Option("--verify", help="Afterwards, read all files back and compare them.")
     ] = False,

@@ -37,7 +37,9 @@ def webhook_test(as_json: AsJson = False) -> None:
 def webhook_retry(
     message: Annotated[
         int | None,
-        typer.Argument(min=1, metavar="[#]", help="Only this message of `ivota webhook list`."),
+        typer.Argument(
+            min=1, metavar="[#]", help="Resend only this message from `ivota webhook list`."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -31,7 +31,8 @@ class CampaignIn(In):
     """A firmware to roll out to the devices of a group or a query.
 
     stages          cumulative sizes, which grow up to 100 %
-    success_share   share of the devices reached so far that must be done before the next stage
+    success_share   share of the devices in the stages so far that must succeed before the next
+                    stage starts
     soak_s          how long to wait after `success_share` is reached
     stop_share      failure rate that stops the campaign; null: never
     stop_least      minimum number of finished devices before `stop_share` applies
@@ -39,7 +40,7 @@ class CampaignIn(In):
                     failed; `last`: only devices that the cloud has given up
     timeout_s       time from its first push after which an unfinished device counts as failed
     active_most     maximum number of simultaneous downloads
-    starts_per_min  maximum number of devices to start per minute
+    starts_per_min  maximum number of updates to start per minute
     only_outdated   skip devices that run this version or a newer one
     start_at        start time in Unix seconds; by default the campaign starts immediately
     include_mismatched  include devices of another application or other hardware
