@@ -341,7 +341,7 @@ class Client(Connection):
         return found
 
     def retry_webhooks(self, only: int | None = None) -> Json:
-        """Resend the messages that the cloud has given up, or one of them; return {"count": how
+        """Resend the messages that the cloud has given up on, or one of them; return {"count": how
         many}.
         """
         one = "" if only is None else f"messages/{only}/"

@@ -61,10 +61,10 @@ def restore(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Restore a backup; the cloud must be stopped.
+    """Restore a backup. Stop the cloud first.
 
-    A database in a file is never overwritten. The tables of PostgreSQL are
-    replaced, so the command asks first.
+    The command never overwrites a database file. In PostgreSQL, it replaces the
+    tables, so it asks first.
     """
     if database is not None:
         sure("Replace all tables in PostgreSQL with the backup?", yes, "restored")

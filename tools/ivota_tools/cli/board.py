@@ -76,8 +76,8 @@ def status(
 ) -> None:
     """Show the running version and the update progress of a board.
 
-    This stops and restarts the board's program; a download resumes where it left
-    off.
+    The command stops and restarts the board's program. A download in progress
+    resumes afterwards.
     """
     with _errors(as_json):
         result = status_of(Mpremote(find_port(port)), root=root(), clear=clear)

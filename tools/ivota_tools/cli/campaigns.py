@@ -118,7 +118,8 @@ def campaign_create(
 ) -> None:
     """Create a campaign that updates many devices in stages.
 
-    Shows which devices it would update, and asks before it starts.
+    The command shows which devices the campaign would update, and asks before it
+    starts the campaign.
     """
     if stop_on not in options.STOPS:
         fail(f"--stop-on {stop_on!r} is not first or last")
@@ -212,7 +213,7 @@ def campaign_start(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a draft, or start a scheduled campaign early. Shows the plan and asks."""
+    """Start a draft, or a scheduled campaign early, after you confirm the plan."""
     with Client() as client:
         if client.campaign(number)["state"] in ("draft", "scheduled"):
             err.print(views.plan_view(client.campaign_plan(number)), markup=False)
@@ -241,7 +242,7 @@ def campaign_cancel(
 ) -> None:
     """Cancel a campaign permanently, including downloads in progress.
 
-    To stop it for now, use `ivota campaign pause`.
+    To stop a campaign temporarily, use `ivota campaign pause`.
     """
     with Client() as client:
         found = client.campaign(number)
@@ -265,7 +266,7 @@ def campaign_delete(
 
 @campaign.command("retry")
 def campaign_retry(number: Id, as_json: AsJson = False) -> None:
-    """Retry only the devices that failed."""
+    """Retry a campaign, but only on the devices that failed."""
     with Client() as client:
         found = client.retry_campaign(number)
     show(found, as_json, "retrying {devices} devices".format_map)

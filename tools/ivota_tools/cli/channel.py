@@ -78,7 +78,7 @@ def publish(
     deltas: options.Deltas = channels.DELTAS,
     as_json: AsJson = False,
 ) -> None:
-    """Sign a firmware, add it and its deltas to a track, and sign the new index."""
+    """Sign a firmware file, add it and its deltas to a track, and sign the new index."""
     with reading(), bars(err) as begin:
         channel = _open(folder, key)
         channel.publish(
@@ -107,10 +107,11 @@ def rehearse(
     target: options.Target = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try a publication on a copy of the channel: a simulated board updates to it.
+    """Test a publication: a simulated board updates from a copy of the channel.
 
-    The board downloads, verifies, tries and confirms the new version, from the release
-    that the channel offers now. Nothing in the folder changes.
+    The simulated board starts with the release that the channel offers now. It
+    downloads, verifies, tries and confirms the new version. Nothing in the folder
+    changes.
     """
     from ..channel.rehearsal import RehearsalError
     from ..channel.rehearsal import rehearse as run
@@ -143,7 +144,7 @@ def withdraw(
     track: options.Track = "stable",
     as_json: AsJson = False,
 ) -> None:
-    """Withdraw a release: boards return to the previous release, signed again."""
+    """Withdraw a release: sign the previous release again, so that boards return to it."""
     with reading():
         channel = _open(folder, key)
         channel.withdraw(version, track=track)
@@ -159,7 +160,7 @@ def share(
     track: options.Track = "stable",
     as_json: AsJson = False,
 ) -> None:
-    """Offer a release to more boards, or stop offering it to some that do not have it yet."""
+    """Offer a release to more or fewer boards; boards that already have it keep it."""
     with reading():
         channel = _open(folder, key)
         channel.roll_out(version, percent, track=track)
@@ -179,7 +180,7 @@ def promote(
     ] = "stable",
     as_json: AsJson = False,
 ) -> None:
-    """Offer a release of one track in another, for example of beta in stable."""
+    """Offer a release from one track in another, for example from beta in stable."""
     with reading():
         channel = _open(folder, key)
         channel.promote(version, source=source, track=track)
@@ -201,7 +202,7 @@ def refresh(
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Sign the same releases again before the index expires."""
+    """Sign the index again before it expires, with the same releases."""
     with reading():
         channel = _open(folder, key)
         channel.refresh(above)
@@ -216,7 +217,7 @@ def status(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a channel offers, and whether its files are intact."""
+    """Show a channel's releases, and check that its files are intact."""
     with reading():
         index = channels.load(folder, public_key)
         problems = channels.problems(folder, index)
@@ -239,7 +240,7 @@ def diff(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what boards will do, or only what differs from an earlier copy of the channel."""
+    """Predict the boards' updates. With an earlier copy, show only the differences."""
     with reading():
         index = channels.load(folder, None)
         known = history.read(folder)

@@ -86,20 +86,22 @@ def cloud(
 
 @functools.wraps(cloud, assigned=("__annotations__",))
 def intake(ctx: typer.Context, **_: Any) -> None:
-    """Store the reports of a large fleet, shared with other such processes by RabbitMQ.
+    """Store the reports of a large fleet; RabbitMQ shares them among several processes.
 
-    One of them also sends pushes and runs campaigns.
+    One of the `ivota intake` processes also sends pushes and runs campaigns.
 
-    Takes the options of `ivota cloud`. --port serves only /healthz, /readyz and /metrics.
+    This command takes the options of `ivota cloud`. The HTTP port serves only /healthz,
+    /readyz and /metrics.
     """
     _run(ctx)
 
 
 @functools.wraps(cloud, assigned=("__annotations__",))
 def console(ctx: typer.Context, **_: Any) -> None:
-    """Serve console, API and downloads of a large fleet, beside `ivota intake`.
+    """Serve the console, API and downloads of a large fleet, alongside `ivota intake`.
 
-    Takes the options of `ivota cloud`. Start as many as you like.
+    This command takes the options of `ivota cloud`. You can run any number of these
+    processes.
     """
     _run(ctx)
 

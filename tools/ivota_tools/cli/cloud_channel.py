@@ -24,10 +24,11 @@ Product = Annotated[str, typer.Argument(help="Product of the channel.")]
 
 @app.command()
 def upload(folder: options.Folder, as_json: AsJson = False) -> None:
-    """Let the cloud mirror a channel's folder: first its firmware, then its index.
+    """Mirror a channel's folder in the cloud: upload its firmware, then its index.
 
-    Boards see the old channel until the upload is complete. If it is interrupted,
-    run the command again: it uploads only the files that the cloud lacks.
+    Boards see the old channel until the upload is complete. If the upload is
+    interrupted, run the command again: it uploads only the files that the cloud
+    lacks.
     """
     with reading(), Client() as client, bars(err) as begin:
         data = (folder / NAME).read_bytes()
@@ -45,7 +46,7 @@ def status(
     product: Annotated[str | None, typer.Argument(help="Show only this product.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the channels of the cloud offer; exit with code 1 if boards get nothing."""
+    """Show the cloud's channels; exit with code 1 if boards cannot use one of them."""
     with Client() as client:
         found = client.channels() if product is None else [client.channel(product)]
     _show(found, as_json)
@@ -66,10 +67,10 @@ def offer(
     deltas: options.Deltas = channels.DELTAS,
     as_json: AsJson = False,
 ) -> None:
-    """Offer a firmware of the cloud, or change the share of one that is offered already.
+    """Offer firmware from the cloud in a channel, or change the share of an offer.
 
-    The cloud signs the index with its --channel-key. It takes the firmware and the
-    deltas as they were signed and uploaded by `ivota release`.
+    The cloud signs the index with its --channel-key. The channel offers the
+    firmware and the deltas exactly as `ivota release` signed and uploaded them.
     """
     with Client() as client:
         firmware = _firmware(client, version, application)

@@ -98,7 +98,7 @@ def tag(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add tags to a device, or to all that match a query, or remove them."""
+    """Add or remove tags of a device, or of all devices that match a query."""
     if where is not None and device is not None:
         fail("specify either a device or --where; with --where, add tags with --add")
     name = bulk_actions.one(device, where, dry_run)
@@ -124,7 +124,7 @@ def secret(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set the secret that a device signs in with, for a cloud with --sign-in."""
+    """Set a device's sign-in secret, for a cloud that runs with --sign-in."""
     if remove == bool(value):
         fail("specify the secret, or use --remove to remove the device's secret")
     with Client() as client:
@@ -167,9 +167,9 @@ def retire(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Retire a device, or all that match a query.
+    """Retire a device, or all devices that match a query.
 
-    Retiring stops a device's updates, blocks its sign-in and keeps its history.
+    A retired device gets no updates and cannot sign in. The cloud keeps its history.
     """
     name = bulk_actions.one(device, where, dry_run)
     if name is None:
@@ -193,9 +193,9 @@ def delete(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete a device, or all that match a query, with their entire history.
+    """Delete a device, or all devices that match a query, and their entire history.
 
-    A device that still runs joins again.
+    If a deleted device is still running, it joins again.
     """
     name = bulk_actions.one(device, where, dry_run)
     if name is None:

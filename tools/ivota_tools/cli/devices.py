@@ -38,9 +38,9 @@ def devices(
 ) -> None:
     """List the devices, or show one device and its reports.
 
-    Failed devices come first, then those whose update has stalled, those that
-    will be retried, silent ones, those that have never reported, those that are
-    updating, and all others.
+    The list starts with failed devices. Next come devices whose update has stalled,
+    devices that the cloud will retry, silent devices, devices that have never
+    reported, devices that are updating, and all others.
     """
     if where is not None and (status or device):
         fail("--where lists accepted devices: use it without --status and without a device")

@@ -48,9 +48,9 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check what is installed, the ports, the data directory and the cloud; nothing is changed.
+    """Check the installation, ports, data directory and cloud, without changing anything.
 
-    Exits with code 1 if there is a problem.
+    The command exits with code 1 if there is a problem.
     """
     with err.status("checking"):
         findings = list(_installed())

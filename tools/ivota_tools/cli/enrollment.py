@@ -56,8 +56,8 @@ def add(
 ) -> None:
     """Enroll a device and write the board.json for its board.
 
-    The Wi-Fi password is asked for, or read from IVOTA_WIFI_PASSWORD. Only the
-    board.json contains it.
+    The command asks for the Wi-Fi password, or reads it from IVOTA_WIFI_PASSWORD.
+    Only the board.json contains the password.
     """
     _expect_new(out_file)
     network = _network(wifi)
@@ -88,9 +88,9 @@ def import_(
 ) -> None:
     """Enroll the devices in a CSV file, all or none, and write a board.json for each.
 
-    --wifi is for the devices whose columns wifi and wifi_password are empty. Its
-    password is asked for, or read from IVOTA_WIFI_PASSWORD. The cloud gets no
-    Wi-Fi password.
+    --wifi applies to devices whose columns wifi and wifi_password are empty. The
+    command asks for the password of this network, or reads it from
+    IVOTA_WIFI_PASSWORD. The cloud gets no Wi-Fi password.
     """
     with reading():
         text = file.read_text()
@@ -185,7 +185,7 @@ def set_(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set the application and hardware of a device, or of all that match a query.
+    """Set the application and hardware of a device, or of all devices that match a query.
 
     Campaigns and pushes send a device only firmware for its application and
     hardware.

@@ -51,7 +51,7 @@ def verify(
 ) -> None:
     """Verify that a firmware file is signed by a trusted key, as a board does.
 
-    For a patch, this also verifies the resulting firmware if the patch needs no
+    For a patch, the command also verifies the resulting firmware if the patch needs no
     base, or if you specify --base.
     """
     from ..firmware import signed_file
@@ -106,7 +106,7 @@ def firmware(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the uploaded firmware, count the failures of one, or delete one."""
+    """List the uploaded firmware, count the failures of a firmware, or delete it."""
     with Client() as client:
         if failures is not None:
             return show(client.failures(failures), as_json, views.failure_table)

@@ -72,7 +72,7 @@ def group_show(
 
 @group.command("remove")
 def group_remove(name: str, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Delete a group; campaigns that have started continue."""
+    """Delete a group; campaigns that have already started continue."""
     with Client() as client:
         for each in client.groups():
             if each["name"] == name:

@@ -25,7 +25,7 @@ def check(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Store, read, sign, download and delete a small file."""
+    """Test an object store: write, read, download by signed URL and delete a small file."""
     with err.status("checking"), _errors():
         from ..cloud.store import store_copy
 
@@ -49,7 +49,7 @@ def copy(
 ) -> None:
     """Copy the firmware files that the destination lacks, even while the cloud is running.
 
-    Repeat the command after an interruption: it continues where it stopped.
+    After an interruption, run the command again: it continues where it stopped.
     """
     with _errors(), tempfile.TemporaryDirectory(prefix="ivota-store-") as scratch:
         from ..cloud.store import store_copy

@@ -18,7 +18,7 @@ webhook = typer.Typer(
 
 @webhook.command("list")
 def webhook_list(as_json: AsJson = False) -> None:
-    """List the messages that are waiting for a webhook or that the cloud has given up."""
+    """List the messages that wait for delivery or that the cloud has given up on."""
     with Client() as client:
         show(client.webhook_messages(), as_json, _table)
 
@@ -43,7 +43,7 @@ def webhook_retry(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Resend the messages that the cloud has given up."""
+    """Resend the messages that the cloud has given up on."""
     with Client() as client:
         done = client.retry_webhooks(message)
         show(done, as_json, "messages to resend: {count}".format_map)

@@ -135,7 +135,7 @@ class WebhookSender:
 
 
 def retry_dead(session: Session, webhooks: Webhooks, only: int | None = None) -> int:
-    """Resend the messages that the cloud has given up, all of them or one; return their number.
+    """Resend the messages that the cloud has given up on, all of them or one; return their number.
 
     Messages of a webhook that is no longer configured stay as they are.
     """
