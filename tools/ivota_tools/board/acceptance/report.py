@@ -34,14 +34,14 @@ def markdown(report: dict[str, Any]) -> str:
         f"| board | {_cell(board['machine'])} |",
         f"| MicroPython | {_cell(board['version'])} ({_cell(board['platform'])}) |",
         f"| file system | {_cell(board['file_system'] or 'unknown')}, "
-        f"{board['size'] // 1024} KiB, {board['free'] // 1024} KiB free before the run |",
+        f"{board['size'] // 1024} KiB, {board['free'] // 1024} KiB free before the test |",
         f"| network | {', '.join(report['network']) or 'as configured on the board'} |",
         f"| reset by | {_cell(report['reset_by'] or 'nothing')} |",
         f"| ivota | {_cell(report['ivota'])} |",
-        f"| run on | {_cell(report['began'][:10])} |",
+        f"| date | {_cell(report['began'][:10])} |",
         f"| steps | {counts} |",
         "",
-        "| step | outcome | what was seen | seconds |",
+        "| step | outcome | details | seconds |",
         "|---|---|---|---|",
     ]
     for each in report["steps"]:

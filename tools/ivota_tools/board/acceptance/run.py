@@ -45,21 +45,23 @@ class Step:
 
 STEPS = (
     Step("board", "The board and its reset causes", measuring_steps.look),
-    Step("reset-by", "A reset from outside", measuring_steps.find_reset, ("board",)),
+    Step("reset-by", "An external reset", measuring_steps.find_reset, ("board",)),
     Step("heap", "Free heap at the prompt", measuring_steps.heap),
     Step("stack", "Stack of the main task", measuring_steps.stack),
-    Step("block", "Writing a block", measuring_steps.block),
-    Step("erase", "Erasing a block", measuring_steps.erase),
+    Step("block", "Time to write a block", measuring_steps.block),
+    Step("erase", "Time to erase a block", measuring_steps.erase),
     Step("install", "Installation", update_steps.install, ("board",)),
     Step("wifi", "Wi-Fi", update_steps.wifi, ("install",)),
-    Step("update", "A whole update", update_steps.update, ("install",)),
+    Step("update", "A complete update", update_steps.update, ("install",)),
     Step("cut", "A broken link", update_steps.cut, ("update",)),
-    Step("reset", "A reset in mid-download", update_steps.reset, ("update", "reset-by")),
+    Step("reset", "A reset during the download", update_steps.reset, ("update", "reset-by")),
     Step("crash", "Rollback after a crash", update_steps.crash, ("update",)),
     Step("hang", "Rollback after a hang", update_steps.hang, ("update",)),
     Step("signatures", "Signatures", update_steps.signatures, ("update",)),
     Step("delta", "A delta", update_steps.delta, ("update",)),
-    Step("core", "The application's share of the core", measuring_steps.from_log, ("update",)),
+    Step(
+        "core", "The application's share of the processor", measuring_steps.from_log, ("update",)
+    ),
     Step("flash", "Contents of the flash", update_steps.flash, ("update",)),
     Step("image", "An ESP32 image", update_steps.image, ("update",)),
 )
