@@ -71,7 +71,8 @@ def test_three_updates_of_the_vendors_size(agent, api, name, wire, tmp_path):
     board.power_on()
     wire.wait_version("0.4", after=heard)
     board.stop()
-    assert len(wire.of("done")) == 3
+    # If the power was cut before the broker's answer, the board has sent its last report again.
+    assert [each.json["report"]["version"] for each in wire.of("done")][3:] in ([], ["0.4"])
     assert not wire.of("fail")
 
 
