@@ -199,12 +199,8 @@ class Servers:
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
         self._running[name] = process
-        port = self.ports[{"nginx": "http"}.get(name, name)]
         deadline = time.monotonic() + START_S
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
+        while not self._listens(name):
             if process.poll() is not None or time.monotonic() > deadline:
                 said = (self.folder / f"{name}.out").read_text(errors="replace")[-500:]
                 log = self.folder / f"{name}.log"
@@ -222,7 +218,20 @@ class Servers:
     def restart(self, name: str) -> None:
         """Restart a server, which cuts its transfers."""
         self.stop(name)
+        # Varnish's second process lives a moment longer than its first, and keeps the port.
+        deadline = time.monotonic() + START_S
+        while self._listens(name):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{name} still listens after it was killed")
+            time.sleep(0.05)
         self.start(name)
+
+    def _listens(self, name: str) -> bool:
+        port = self.ports[{"nginx": "http"}.get(name, name)]
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return True
+        return False
 
     def _varnish(self) -> list[str]:
         return [
