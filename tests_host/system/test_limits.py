@@ -17,7 +17,7 @@ from ivota_workshop.bench import trust
 from ivota_workshop.bench.download import code, heap
 
 # 32 bits, in which a whole update must succeed. In a heap smaller by 2 KB, some updates fail: the
-# heap has enough free bytes, but not in one piece. At these sizes and above, none of 64 failed.
+# heap has enough free bytes, but not in one piece. At these sizes, none of 64 failed.
 HEAP_BYTES = 49_152
 SIGNED_HEAP_BYTES = 52_224  # the same of a board that takes only what is signed
 MPY_BYTES = 51_520
