@@ -71,7 +71,7 @@ RULES: dict[type[Base], Rule] = {
     models.WebhookMessage: Rule(
         "webhook messages",
         "until they are delivered, 90 days at most. For each webhook, 1,000 that are waiting and "
-        "1,000 that the cloud has given up",
+        "1,000 that the cloud has given up on",
         over=lambda now: models.WebhookMessage.at < now - WEBHOOK_S,
     ),
     models.Device: Rule("devices", "until you delete them; of pending devices, the last 10,000"),
@@ -83,7 +83,7 @@ RULES: dict[type[Base], Rule] = {
         "name of a deleted firmware stays in the history",
     ),
     models.FileSweep: Rule(
-        "files that may belong to no firmware",
+        "files that may be unused",
         "until a minute after a deletion, or a day after an upload",
     ),
     models.Campaign: Rule("campaigns", "until you delete them"),
