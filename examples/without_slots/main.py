@@ -11,7 +11,7 @@ def log(_level, event, **fields):
 
 
 def on_firmware(firmware):
-    # The file is complete, its MD5 is verified, and the cloud knows that burning begins.
+    # The file is complete, its MD5 is verified, and the board has reported `burning`.
     os.rename(firmware.path, "/model.bin")
     with open("/version", "w") as file:
         file.write(firmware.version)

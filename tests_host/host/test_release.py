@@ -284,7 +284,7 @@ def test_limits_are_those_of_the_board():
     guide = (CHECKOUT / "docs" / "guide.md").read_text()
     own = len(list((LIBRARY / "ivota").glob("*.py"))) + 4  # bundlefs and the folders
     for text in (
-        f"including about {round(own, -1)} of the updater | {board_limits.FILES} |",
+        f"including about {round(own, -1)} that belong to the updater | {board_limits.FILES} |",
         f"name | {board_limits.NAME_SIZE} bytes;",
         f"| levels of nested folders | {board_limits.FOLDERS_DEEP} |",
         f"`/ivota.json` | {board_limits.JSON_SIZE:,} bytes |",

@@ -80,7 +80,7 @@ def test_a_program_of_its_own_with_a_client(title: str, cloud: Cloud, tmp_path: 
 
 @pytest.mark.slow
 def test_a_battery_device_goes_on_where_it_was(cloud: Cloud, tmp_path: Path) -> None:
-    title = "A battery device that wakes for minutes"
+    title = "A battery-powered device that wakes for minutes"
     program = block(title)
     assert "AWAKE_S = 180" in program
     program = program.replace("AWAKE_S = 180", "AWAKE_S = 2")
@@ -229,7 +229,7 @@ def test_lines_that_are_shown_are_what_boards_print() -> None:
 
 
 def test_the_vendors_configuration_is_one() -> None:
-    found = parse_config(block("The vendor's cloud", "json").encode(), "guide.md", ROOT)
+    found = parse_config(block("Tencent's and Aliyun's clouds", "json").encode(), "guide.md", ROOT)
     assert found["device_secret"] and found["mqtt"]["tls"]
 
 
