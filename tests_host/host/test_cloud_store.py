@@ -350,7 +350,7 @@ def test_backup_and_restore(front, tmp_path):
         found = upload(api, tmp_path, "2", noise(50_000))
     options = "--data", tmp_path / "c"
     code, said = run("backup", tmp_path / "short", *options)
-    assert code == 0 and f"this backup has no firmware: that is in {URL}" in said
+    assert code == 0 and f"this backup has no firmware: the firmware is in {URL}" in said
     assert not list((tmp_path / "short").rglob("*.bin"))
     assert run("backup", tmp_path / "b", *options, "--store", URL)[0] == 0
     assert [path.stem for path in (tmp_path / "b").rglob("*.bin")] == [found["sha256"]]

@@ -92,8 +92,8 @@ def _copy(copy: Callable[[Begin], Copied], what: str, as_json: bool) -> None:
         say(f"{done.database}, and {done.firmware} {what} files")
         if done.elsewhere:
             warn(
-                f"this backup has no firmware: that is in {done.elsewhere}. Rely on the versions "
-                "and replicas of the bucket, or add --store to copy it"
+                f"this backup has no firmware: the firmware is in {done.elsewhere}. "
+                "Rely on the versions and replicas of the bucket, or add --store to copy it"
             )
         if done.paused:
             warn(

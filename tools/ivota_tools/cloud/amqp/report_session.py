@@ -180,7 +180,7 @@ class ReportSession:
         try:
             with pika.BlockingConnection(self._parameters()) as connection:
                 if topology.discard_unread(connection.channel(), error.name, key):
-                    return ", which has never got a report: deleted it, to create it again"
+                    return ", which has never received a report: deleted it and will recreate it"
         except (AMQPError, OSError, ValueError) as reason:
             return f" ({reason!r:.200})"
         return ": start all nodes of its cluster, because it may contain reports"

@@ -58,7 +58,7 @@ def declare(channel: BlockingChannel) -> None:
 def bind(channel: BlockingChannel, prefix: TopicPrefix) -> None:
     """Create what is missing of the route to the queues, each of which must have a consumer.
 
-    So a queue that nobody has ever been able to read has never got a report (`discard_unread`).
+    So a queue that no consumer could ever read has never received a report (`discard_unread`).
     """
     for name in queue_names():
         channel.queue_bind(name, EXCHANGE, routing_key="1")  # all with the same weight
