@@ -23,7 +23,7 @@ def markdown(figures: Mapping[str, Figure]) -> str:
     }
     update = SIZE * figures["channel_update_wire_ratio"].value
     lines = [
-        "| boards look every | protocol | bytes of a look | looks per second | Mbit/s "
+        "| boards check every | protocol | bytes per check | checks per second | Mbit/s "
         "| TB in 30 days |",
         "|---|---|---:|---:|---:|---:|",
     ]
@@ -37,7 +37,7 @@ def markdown(figures: Mapping[str, Figure]) -> str:
             )
     lines += [
         "",
-        "| boards look every | share | downloads | bytes of a download | Gbit/s | TB in all |",
+        "| boards check every | share | downloads | bytes per download | Gbit/s | TB in total |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for interval_s in INTERVALS_S:

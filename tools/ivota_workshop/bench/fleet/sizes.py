@@ -30,9 +30,9 @@ GIB = 1 << 30
 
 # Measured, by the command that the table in the document names.
 INPUTS = {
-    "broker_kib_per_device": "KiB of RabbitMQ's memory for a connected device",
-    "balancer_kib_per_device": "KiB of HAProxy's memory for a connected device",
-    "intake_e2e_1_reports_per_s": "reports that a process stores in a second",
+    "broker_kib_per_device": "KiB of RabbitMQ's memory per connected device",
+    "balancer_kib_per_device": "KiB of HAProxy's memory per connected device",
+    "intake_e2e_1_reports_per_s": "reports that a process stores per second",
     "report_bytes": "bytes of a stored report, with its indexes",
     "device_bytes": "bytes of a device in the database, with its indexes",
 }
@@ -56,11 +56,11 @@ def markdown(figures: Mapping[str, float]) -> str:
 def _inputs(figures: Mapping[str, float]) -> str:
     measured = [(text, f"{figures[name]:,g}", f"`{name}`") for name, text in INPUTS.items()]
     assumed = [
-        ("bytes of a firmware", f"{SIZE:,}", "assumed"),
-        ("reports of a board during an update", str(UPDATE_REPORTS), "assumed"),
-        ("of them, stored as rows of their own", str(UPDATE_ROWS), "assumed"),
-        ("bytes of a delta, of those of a firmware", f"{DELTA_SHARE:.0%}", "assumed"),
-        ("GiB of memory of a broker's machine, half of it for devices", str(NODE_GIB), "assumed"),
+        ("size of a firmware in bytes", f"{SIZE:,}", "assumed"),
+        ("reports that a board sends during an update", str(UPDATE_REPORTS), "assumed"),
+        ("of these reports, stored in separate rows", str(UPDATE_ROWS), "assumed"),
+        ("size of a delta, relative to the firmware", f"{DELTA_SHARE:.0%}", "assumed"),
+        ("GiB of memory in a broker's machine, half of it for devices", str(NODE_GIB), "assumed"),
         ("Gbit/s of a machine's network", f"{MACHINE_GBIT:g}", "assumed"),
     ]
     return _table(("input", "value", "from"), [*measured, *assumed], "lrl")
@@ -90,7 +90,7 @@ def _update() -> str:
             ]
         )
     heads = [
-        "devices, all updated in a day", "pushes/s", "more reports/s", "TB of firmware",
+        "devices, all updated in a day", "pushes/s", "additional reports/s", "TB of firmware",
         "TB of deltas", "Gbit/s of firmware", "Gbit/s of deltas",
     ]  # fmt: skip
     return _table(heads, rows, "rrrrrrr")
