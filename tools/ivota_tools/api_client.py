@@ -329,7 +329,7 @@ class Client(Connection):
     # -- webhooks -----------------------------------------------------------------------------
 
     def webhook_messages(self) -> list[Json]:
-        """List the messages that are waiting or that the cloud has given up, oldest first."""
+        """List the messages that are waiting or that the cloud has given up on, oldest first."""
         return self._pages("webhooks/messages")
 
     def send_webhook_test(self) -> list[Json]:

@@ -37,7 +37,7 @@ class CampaignIn(In):
     stop_share      failure rate that stops the campaign; null: never
     stop_least      minimum number of finished devices before `stop_share` applies
     stop_on         `first`: also devices whose trial has failed once and is retried count as
-                    failed; `last`: only devices that the cloud has given up
+                    failed; `last`: only devices that the cloud has given up on
     timeout_s       time from its first push after which an unfinished device counts as failed
     active_most     maximum number of simultaneous downloads
     starts_per_min  maximum number of updates to start per minute

@@ -23,8 +23,8 @@ def routes(database: Database, webhooks: Webhooks, *, may: Guard, may_admin: Gua
 
     @router.get("/webhooks/messages")
     def get_messages(after: After = 0, limit: Page = 1000) -> list[WebhookMessageOut]:
-        """List the messages that are waiting or that the cloud has given up; `after` is the last
-        id of the previous page.
+        """List the messages that are waiting or that the cloud has given up on; `after` is the
+        last id of the previous page.
         """
         with database.reading() as session:
             found = rows_after(session, select(WebhookMessage), WebhookMessage.id, after, limit)
@@ -39,12 +39,12 @@ def routes(database: Database, webhooks: Webhooks, *, may: Guard, may_admin: Gua
 
     @router.post("/webhooks/retry")
     def post_retry(who: str = Depends(may_admin)) -> CountOut:
-        """Resend all messages that the cloud has given up."""
+        """Resend all messages that the cloud has given up on."""
         return CountOut(count=delivery_actions.retry(database, webhooks, who))
 
     @router.post("/webhooks/messages/{message_id}/retry")
     def post_retry_one(message_id: Number, who: str = Depends(may_admin)) -> CountOut:
-        """Resend a message that the cloud has given up."""
+        """Resend a message that the cloud has given up on."""
         with refusing():
             return CountOut(count=delivery_actions.retry(database, webhooks, who, message_id))
 

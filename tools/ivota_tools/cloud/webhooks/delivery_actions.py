@@ -29,7 +29,7 @@ def test(database: Database, webhooks: Webhooks, who: str) -> list[tuple[str, st
 
 
 def retry(database: Database, webhooks: Webhooks, who: str, only: int | None = None) -> int:
-    """Resend all messages that the cloud has given up, or the one with this id; return their
+    """Resend all messages that the cloud has given up on, or the one with this id; return their
     number.
 
     Raises WebhookError if there is no such message.
