@@ -149,7 +149,7 @@ def owner(tmp_path: Path) -> Iterator[Owner]:
 def test_a_key_is_replaced_as_planned(owner: Owner) -> None:
     owner.board("kitchen")
     owner.board("late").stop()
-    rollouts = owner.follow("Replace a key as planned")
+    rollouts = owner.follow("A planned key change")
     next(rollouts)
     owner.wait_version("kitchen", "0.3")
     next(rollouts)
