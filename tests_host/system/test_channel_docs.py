@@ -54,7 +54,7 @@ def run(words: list[str], folder: Path, **environment: str) -> str:
 
 
 @pytest.mark.slow
-def test_ten_minutes_with_a_web_space(tmp_path: Path) -> None:
+def test_ten_minutes_with_a_web_host(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     text = chapter(GUIDE, "Ten minutes with a web host")
     (block,) = re.findall(r"```json\n(.*?)```", text, re.S)
