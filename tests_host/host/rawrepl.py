@@ -75,6 +75,7 @@ class RawReplBoard:
         # The process that runs now: whoever kills it takes the board's power away for a moment.
         self.pid_file = Path(folder, "pid")
         self._control = Path(folder, "control").resolve()
+        self._ready = Path(folder, "ready").resolve()  # not empty once MicroPython takes a ctrl-C
         self.received = bytearray()  # every byte that the host sent to the board
         self.printed = bytearray()  # every byte that the board sent, whether anyone listened
         # The mode of each start: "friendly" runs main.py, "raw" is a soft reset by mpremote.
@@ -130,7 +131,8 @@ class RawReplBoard:
         self.starts.append(mode)
         script = Path(__file__).with_name("rawrepl_board.py")
         arguments = [str(self.image), str(self.blocks), mode, str(int(self.raw_paste)), str(cause)]
-        arguments += [str(self.flash.state_path), str(self.slots)]
+        arguments += [str(self.flash.state_path), str(self.slots), str(self._ready)]
+        self._ready.write_bytes(b"")
         # A session of its own: ctrl-C at the terminal of the tests must not reach the board.
         environment = {**os.environ, "MICROPYPATH": f".frozen:{SIM_DEVICE}"}
         if preview.is_launched(self.interpreter):
@@ -186,11 +188,18 @@ class RawReplBoard:
                     self._heard = False
                     return
 
+    def _listens(self, pid: int) -> bool:
+        """Whether the process takes a ctrl-C, or has ended."""
+        return self._ready.stat().st_size > 0 or not is_running(pid)
+
     def _to_board(self, process: subprocess.Popen[bytes], data: bytes) -> None:
         assert process.stdin
         self.received += data
         for number, part in enumerate(data.split(b"\x03")):
             if number:
+                # Before that, it would end the process, and what stands behind it would be lost. A
+                # board keeps in its buffer what arrives while it starts.
+                wait_until(lambda: self._listens(process.pid), "MicroPython's start")
                 # What stood before the ctrl-C is consumed first, as on a serial line, and what
                 # stands behind it comes to who has taken the ctrl-C.
                 time.sleep(0.02)

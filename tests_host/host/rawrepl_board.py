@@ -1,11 +1,12 @@
 """The board's side of rawrepl.py: MicroPython's raw REPL, spoken by unix MicroPython itself.
 
-Run as `micropython rawrepl_board.py IMAGE BLOCKS MODE PASTE CAUSE STATE SLOTS`; standard input and
-output are the serial line. The file system is the littlefs in IMAGE, mounted in place of the
-host's. MODE is "friendly" (boot.py, main.py, then the prompt) or "raw" (as after a soft reset out
-of the raw REPL: boot.py, not main.py). PASTE is 1 where raw-paste mode is offered, 0 where it is
-refused. CAUSE is the reset cause. With SLOTS the flash is an ESP32's with the state file STATE, as
-the simulator has it. The network is the host's.
+Run as `micropython rawrepl_board.py IMAGE BLOCKS MODE PASTE CAUSE STATE SLOTS READY`; standard
+input and output are the serial line. The file system is the littlefs in IMAGE, mounted in place of
+the host's. MODE is "friendly" (boot.py, main.py, then the prompt) or "raw" (as after a soft reset
+out of the raw REPL: boot.py, not main.py). PASTE is 1 where raw-paste mode is offered, 0 where it
+is refused. CAUSE is the reset cause. With SLOTS the flash is an ESP32's with the state file STATE,
+as the simulator has it. READY is a file that is no longer empty once a ctrl-C can be taken. The
+network is the host's.
 
 The process ends with one of the EXIT codes; rawrepl.py starts the next one. What a board's
 terminal driver does with ctrl-C, rawrepl.py does with SIGINT. The protocol is described in
@@ -120,11 +121,8 @@ class Repl:
 
     def run_file(self, path):
         try:
-            os.stat(path)
-        except OSError:
-            return
-        try:
-            execfile(path)  # noqa: F821
+            if path[1:] in os.listdir("/"):
+                execfile(path)  # noqa: F821
         except SystemExit:
             self.leave(EXIT_SOFT_FRIENDLY)
         except BaseException as error:
@@ -149,10 +147,11 @@ class Repl:
                 pass
 
     def raw(self):
-        self.put(RAW_BANNER)
+        prompt = RAW_BANNER + ">"
         while True:
             try:
-                self.put(">")
+                self.put(prompt)
+                prompt = ">"
                 line = self.line()
                 if line is None:
                     self.put("\r\n")
@@ -215,8 +214,9 @@ class Repl:
         self.put("\x04")
 
 
-def main(image, blocks, mode, paste, cause, state, slots):
+def main(image, blocks, mode, paste, cause, state, slots, ready):
     leave = leave_function()
+    ready = open(ready, "wb")  # while the host's files are still mounted
     repl = Repl(leave, paste == "1")
     sys.modules["machine"] = Machine(leave, int(cause))
     if int(slots):
@@ -229,6 +229,8 @@ def main(image, blocks, mode, paste, cause, state, slots):
         vfs.mount(vfs.VfsLfs2(flash), "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
+    ready.write(b"x")
+    ready.close()
     repl.run_file("/boot.py")
     if mode == "raw":
         repl.raw()

@@ -148,6 +148,15 @@ def test_install_then_install_again(board, tree, config):
     assert board.read("/ivota.json") == config.read_bytes()
 
 
+def test_a_board_is_asked_while_it_starts(tmp_path):
+    board = RawReplBoard(tmp_path, files={"/boot.py": STOCK_BOOT})
+    # Its MicroPython starts a second late; until then a ctrl-C would end the process.
+    board.interpreter = ["sh", "-c", 'sleep 1; exec "$0" "$@"', *board.interpreter]
+    with board:
+        assert Mpremote(board.port).run("exec", "print(6 * 7)").split() == ["42"]
+        assert board.starts == ["friendly"]
+
+
 @pytest.mark.slow
 @board_with(raw_paste=False, interpreter=32)
 def test_install_without_raw_paste_and_says_what_to_look_for(board, tree, config):
