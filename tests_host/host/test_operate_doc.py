@@ -301,6 +301,33 @@ def test_backup_and_restore_with_postgresql(tmp_path, monkeypatch):
         back_up(data, url, backup)
 
 
+def test_a_fleet_moves_to_postgresql(tmp_path):
+    """The section's own commands; devices, firmware, tokens and updates continue there."""
+    url, data = postgres_support.new_database(), tmp_path / "var/lib/ivota"
+    stop, *commands, own = console(section("Move from SQLite to PostgreSQL"))
+    assert stop.startswith("systemctl stop") and own.startswith("chown")
+    (tmp_path / "f.bin").write_bytes(b"firmware" * 1000)
+    with Cloud(data) as cloud, Client(cloud.api_url) as api:
+        ports = {"mqtt_port": cloud.mqtt_port, "http_port": cloud.http_port}
+        with Device(cloud.mqtt_port, "P", "d") as device:
+            device.hello("0.1")
+            api.upload(tmp_path / "f.bin", "0.2")
+            api.push("P/d", "0.2")
+            push = device.expect("update_firmware")
+        token = api.create_token("script", "admin")["token"]
+    for command in some(commands, 2):
+        command = on_disk(command, tmp_path).replace("postgresql://ivota:PASSWORD@db/ivota", url)
+        done = CliRunner().invoke(app.app, words_of(command), input="y\n")
+        assert done.exit_code == 0, (command, done.output, done.exception)
+    assert "moved 1 device " in done.output
+    with pytest.raises(CloudError, match="was moved to postgresql://"):
+        Cloud(data).start()
+    with Cloud(data, database=url, **ports) as cloud, Client(cloud.api_url, token) as api:
+        with Device(cloud.mqtt_port, "P", "d") as device:
+            assert device.update(push) == b"firmware" * 1000
+            wait_until(lambda: api.device("P/d")["state"] == "done", "done")
+
+
 def test_a_fleet_server_says_so_when_its_broker_is_away():
     """The command for many machines, with nobody at its broker: a sentence, no traceback."""
     (command,) = [each for each in console(section("Run several servers")) if "--database" in each]

@@ -30,6 +30,7 @@ from . import (
 from .board import app as board
 from .channel import app as channel
 from .cloud_config import CloudCommand, ConfigError
+from .database import database
 from .doctor import doctor
 from .sim import app as sim
 from .store import store
@@ -105,6 +106,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "store": store,
         "backup": backup.backup,
         "restore": backup.restore,
+        "database": database,
     },
     "Without boards": {"sim": sim},
 }

@@ -54,7 +54,7 @@ from .store.leader_lock import Leader
 from .store.models import Firmware
 from .store.models import Setting as Stored
 from .store.retention import Keep
-from .store.store_ownership import expect_own
+from .store.store_ownership import expect_current, expect_own
 from .store.store_settings import open_store
 from .webhooks import outbox
 from .webhooks.webhook_settings import Webhooks
@@ -199,6 +199,7 @@ class Cloud:
         for channel in self._channels.values():
             channel.prepare()
         self._database = database = Database(settings.database or self.folder / "ivota.db")
+        expect_current(database)
         try:
             expect_own(database, store)
         except StoreError as error:  # reports do not need the firmware

@@ -15,7 +15,7 @@ from ..cloud_error import CloudError
 from . import postgresql_tools
 from .file_store import StoreError
 from .folder_lock import Alone
-from .store_ownership import STORE
+from .store_ownership import STORE, expect_not_moved
 
 SQLITE, DUMP, FIRMWARE = "ivota.db", "ivota.dump", "firmware"
 RESTORED = "restored"  # a setting of a restored database, until the cloud starts
@@ -171,6 +171,7 @@ def _copy_sqlite(source: Path, to: Path, progress: Begin) -> None:
         progress("copying the database", size),
     ):
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as one:
+            expect_not_moved(one, source)
             with contextlib.closing(sqlite3.connect(to)) as other:
                 # In one step: SQLite starts again whenever the cloud writes between two.
                 one.backup(other)

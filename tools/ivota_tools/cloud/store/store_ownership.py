@@ -1,10 +1,12 @@
-"""Check that a database and its firmware files belong together."""
+"""Check that a database is still in use, and that it and its firmware files belong together."""
 
 from __future__ import annotations
 
 import logging
 import secrets
+import sqlite3
 import time
+from pathlib import Path
 
 from sqlalchemy import select
 
@@ -18,6 +20,7 @@ log = logging.getLogger("ivota.cloud")
 NAME = "id"  # name of the note in the store, which backups do not copy
 NOTE_S = 5.0  # until another process that has just claimed the database has written the note
 SETTING = "data_folder"
+MOVED = "moved_to"  # setting of an SQLite database: the PostgreSQL database that replaces it
 STORE = "store"  # setting: the URL of the object store, "" for the data directory
 
 
@@ -98,3 +101,29 @@ def _is_new(database: Database) -> bool:
     """Claim the database for its files; return whether it was unclaimed."""
     made = secrets.token_hex(16)
     return database.setting(f"{SETTING}_taken", lambda: made) == made
+
+
+def expect_not_moved(source: sqlite3.Connection, file: Path, but_to: str = "") -> None:
+    """Raise CloudError if the fleet of this SQLite file has been moved, but to `but_to`."""
+    try:
+        query = "SELECT value FROM settings WHERE name = ?"
+        row = source.execute(query, (MOVED,)).fetchone()
+    except sqlite3.OperationalError:  # without the table, so it is older than this command
+        return
+    if row and row[0] != but_to:
+        raise _moved(str(file), row[0])
+
+
+def expect_current(database: Database) -> None:
+    """Raise CloudError if the fleet of this database has been moved to another one."""
+    if not database.is_postgresql:
+        with database.reading() as session:
+            if row := session.get(Setting, MOVED):
+                raise _moved(database.name, row.value)
+
+
+def _moved(name: str, to: str) -> CloudError:
+    return CloudError(
+        f"the fleet of {name} was moved to {to}: use --database with that database. (To return to "
+        "SQLite, restore a backup from before the move to another data directory)"
+    )
