@@ -83,8 +83,8 @@ RULES: dict[type[Base], Rule] = {
         "name of a deleted firmware stays in the history",
     ),
     models.FileSweep: Rule(
-        "files that may be unused",
-        "until a minute after a deletion, or a day after an upload",
+        "files that no firmware uses",
+        "until a minute after you delete their firmware, or a day after an interrupted upload",
     ),
     models.Campaign: Rule("campaigns", "until you delete them"),
     models.Member: Rule("devices of campaigns", _CAMPAIGN),
