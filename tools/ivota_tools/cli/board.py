@@ -168,9 +168,7 @@ def test(
             metavar="STEP", help="Run only this step and the steps that it needs; repeatable."
         ),
     ] = None,
-    timeout: Annotated[
-        float, typer.Option(help="Maximum seconds for each wait for the board.")
-    ] = 300,
+    timeout: Annotated[float, typer.Option(help="Maximum number of seconds for each wait.")] = 300,
     report: Annotated[
         Path, typer.Option(help="Path of the report files, without the extensions .json and .md.")
     ] = Path("board-test"),
@@ -189,7 +187,7 @@ def test(
 
     The test starts its own cloud, updates the board over good and bad links,
     resets it, and pushes broken versions. At the end it restores the board's
-    files. The report lists the steps that the board cannot run as skipped.
+    files. Steps that the board cannot run are marked as skipped in the report.
     """
     # A cloud takes a second to import, which the other commands need not wait for.
     from ivota_tools.board.acceptance import report as reports

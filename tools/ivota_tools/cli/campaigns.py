@@ -23,7 +23,7 @@ POLL_S = 1.0
 
 @campaign.command("create")
 def campaign_create(
-    version: Annotated[str, typer.Argument(help="Version of an uploaded firmware.")],
+    version: Annotated[str, typer.Argument(help="Version of uploaded firmware.")],
     name: Annotated[
         str | None, typer.Option(help="Name of the campaign (default: the version).")
     ] = None,

@@ -180,7 +180,7 @@ def promote(
     ] = "stable",
     as_json: AsJson = False,
 ) -> None:
-    """Offer a release from one track in another, for example from beta in stable."""
+    """Promote a release: offer it to all boards of another track as well."""
     with reading():
         channel = _open(folder, key)
         channel.promote(version, source=source, track=track)
@@ -196,8 +196,7 @@ def refresh(
         typer.Option(
             min=0,
             metavar="SERIAL",
-            help="Sign with a serial number higher than this one, the highest that boards have "
-            "read.",
+            help="Highest serial number that boards have read; the new index gets a higher one.",
         ),
     ] = 0,
     as_json: AsJson = False,
@@ -240,7 +239,7 @@ def diff(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict the boards' updates. With an earlier copy, show only the differences."""
+    """Predict which updates boards install. With an earlier copy, show only what changes."""
     with reading():
         index = channels.load(folder, None)
         known = history.read(folder)

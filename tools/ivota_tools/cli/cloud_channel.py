@@ -57,14 +57,16 @@ def status(
 @app.command()
 def offer(
     product: Product,
-    version: Annotated[str, typer.Argument(help="Version of a signed firmware in the cloud.")],
+    version: Annotated[str, typer.Argument(help="Version of signed firmware in the cloud.")],
     application: Annotated[
         str | None, typer.Option(help="Application, if several have this version.")
     ] = None,
     track: options.Track = "stable",
     share: options.Share = 100,
     not_before: options.NotBefore = None,
-    deltas: options.Deltas = channels.DELTAS,
+    deltas: Annotated[
+        int, typer.Option(min=0, max=8, help="Maximum number of uploaded deltas to offer.")
+    ] = channels.DELTAS,
     as_json: AsJson = False,
 ) -> None:
     """Offer firmware from the cloud in a channel, or change the share of an offer.

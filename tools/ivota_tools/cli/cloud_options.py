@@ -69,7 +69,8 @@ BrokerPasswordFile = Annotated[
 TopicPrefix = Annotated[
     str,
     _option(
-        "TEXT", "Replace $ota at the start of all topics, for brokers that drop topics with $."
+        "TEXT",
+        "Use this prefix instead of $ota in all topics, for brokers that block topics with $.",
     ),
 ]
 Data = Annotated[
@@ -92,8 +93,8 @@ Store = Annotated[
     typer.Option(
         metavar="S3-URL",
         envvar="IVOTA_STORE",
-        help="Keep firmware in this object store, s3://BUCKET/PREFIX, and not in the data "
-        "directory. Endpoint, region, and credentials come from AWS_… variables and files.",
+        help="Keep firmware in this object store, s3://BUCKET/PREFIX instead of the data "
+        "directory. Endpoint, region and credentials come from AWS_… variables and files.",
     ),
 ]
 StoreProxy = Annotated[
@@ -107,9 +108,11 @@ StoreUrl = Annotated[
     str | None, _option("URL", "URL of a CDN in front of the store, from which devices download.")
 ]
 StoreKeyId = Annotated[
-    str | None, _option("ID", "CloudFront's id of the key that signs the CDN's URLs.")
+    str | None, _option("ID", "CloudFront's id for the key in --store-key-file.")
 ]
-StoreKeyFile = Annotated[Path | None, _option("FILE", "File with this private RSA key (PEM).")]
+StoreKeyFile = Annotated[
+    Path | None, _option("FILE", "File with the private RSA key (PEM) that signs the CDN's URLs.")
+]
 SignIn = Annotated[
     bool, typer.Option("--sign-in", help="Require devices to sign in with their secret.")
 ]
@@ -200,17 +203,19 @@ Webhook = Annotated[
     _option(
         "URL",
         "Send signed messages to this URL when a campaign ends or stops, when devices "
-        "fail, when the disk is low, and before the certificate expires; repeatable.",
+        "fail, when disk space is low, and before the certificate expires; repeatable.",
     ),
 ]
 WebhookSecretFile = Annotated[
-    Path | None, _option("FILE", "File with the secret that signs these messages.")
+    Path | None, _option("FILE", "File with the secret that signs the webhook messages.")
 ]
 LogFormat = Annotated[str, _option("text|json", "Format of the log lines.")]
 AccessLog = Annotated[bool, typer.Option("--access-log", help="Also log each HTTP request.")]
 OidcIssuer = Annotated[
     str | None,
-    _option("URL", "Also let users sign in at this OpenID Connect provider, with --oidc-role."),
+    _option(
+        "URL", "Also let users sign in with this OpenID Connect provider; requires --oidc-role."
+    ),
 ]
 OidcClientId = Annotated[str | None, _option("ID", "The console's client id at the provider.")]
 OidcClientSecretFile = Annotated[
@@ -220,7 +225,7 @@ OidcRole = Annotated[
     list[str] | None,
     _option(
         "GROUP=ROLE",
-        "Role of the users in a group of the provider: viewer, operator or admin; repeatable.",
+        "Role for users in this group of the provider: viewer, operator or admin; repeatable.",
     ),
 ]
 OidcGroupsClaim = Annotated[str, _option("NAME", "Claim that contains a user's groups.")]
@@ -246,15 +251,15 @@ ChannelKey = Annotated[
     list[str] | None,
     _option(
         "PRODUCT=FILE",
-        "Private key with which the cloud signs the index of this channel, to fill it "
-        "from its own firmware; repeatable.",
+        "Private key that lets the cloud offer its own firmware in PRODUCT's channel and "
+        "sign the index; repeatable.",
     ),
 ]
 Ddi = Annotated[
     str | None,
     _option(
         "TENANT",
-        "Serve SWUpdate, RAUC and other devices that poll by hawkBit's DDI, at "
+        "Serve SWUpdate, RAUC and other devices that poll through hawkBit's DDI, at "
         "/TENANT/controller/v1. TENANT is also their product.",
     ),
 ]
@@ -265,6 +270,6 @@ DdiPoll = Annotated[
 DdiConfirm = Annotated[
     bool,
     typer.Option(
-        "--ddi-confirm", help="DDI devices must confirm each update before they install it."
+        "--ddi-confirm", help="Require DDI devices to confirm each update before they install it."
     ),
 ]

@@ -37,7 +37,7 @@ def ddi_token_create(
 
 @ddi_token.command("list")
 def ddi_token_list(as_json: AsJson = False) -> None:
-    """List the names of the tokens and their devices. The cloud does not store the tokens."""
+    """List token names and devices. The cloud does not store the tokens themselves."""
     with Client() as client:
         show(client.ddi_tokens(), as_json, views.ddi_token_table)
 

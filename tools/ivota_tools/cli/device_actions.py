@@ -15,7 +15,7 @@ from .terminal import AsJson, Yes, err, fail, out, print_json, say, show, sure
 
 
 def push(
-    version: Annotated[str, typer.Argument(help="Version of an uploaded firmware.")],
+    version: Annotated[str, typer.Argument(help="Version of uploaded firmware.")],
     device: Annotated[list[str], typer.Option("--device", "-d", help="PRODUCT/NAME; repeatable.")],
     application: Annotated[
         str | None, typer.Option(help="Application of the firmware, if several have this version.")

@@ -106,7 +106,7 @@ def firmware(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the uploaded firmware, count the failures of a firmware, or delete it."""
+    """List or delete uploaded firmware, or count its failures."""
     with Client() as client:
         if failures is not None:
             return show(client.failures(failures), as_json, views.failure_table)

@@ -57,7 +57,7 @@ def release(
         typer.Option(
             metavar="ARCH",
             help="Compile native and viper functions for this architecture or chip, such as "
-            "xtensawin or esp32. Default: files with such functions stay source code.",
+            "xtensawin or esp32. Default: leave files with such functions uncompiled.",
         ),
     ] = None,
     updater: Annotated[

@@ -14,7 +14,7 @@ from .progress_bars import bars
 from .terminal import AsJson, err, fail, print_json, say
 
 store = typer.Typer(
-    no_args_is_help=True, help="Check an object store, and copy firmware there or back."
+    no_args_is_help=True, help="Check an object store, and copy firmware to or from it."
 )
 
 

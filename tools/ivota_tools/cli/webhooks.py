@@ -18,7 +18,7 @@ webhook = typer.Typer(
 
 @webhook.command("list")
 def webhook_list(as_json: AsJson = False) -> None:
-    """List the messages that wait for delivery or that the cloud has given up on."""
+    """List the messages that are waiting for delivery or that the cloud has given up on."""
     with Client() as client:
         show(client.webhook_messages(), as_json, _table)
 
