@@ -510,7 +510,9 @@ def test_the_commands(tmp_path: Path, keys: Keys, site: Channel) -> None:
     assert run(*check, *both, env={"IVOTA_PASSPHRASE": "words"})[0] == 0
     with Cloud(tmp_path / "cloud", channels=[mirror(keys)]) as cloud:
         where = {"IVOTA_URL": cloud.api_url}
-        assert "nothing was published in it yet" in run("channel", "cloud", "status", env=where)[1]
+        assert (
+            "nothing has been published in it" in run("channel", "cloud", "status", env=where)[1]
+        )
         code, said = run("channel", "cloud", "upload", site.folder, env=where)
         assert code == 0 and "serial 3, expires 20" in said and "a mirror" in said
         code, said = run("channel", "cloud", "status", "HOME", "--json", env=where)

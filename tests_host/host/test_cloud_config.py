@@ -201,7 +201,7 @@ def test_a_hang_up_loads_the_new_certificate(tmp_path, file, more):
         running.send_signal(signal.SIGHUP)
         wait_until(lambda: served() == {chain.read_text()}, "the new certificate")
         assert before != served()
-        wait_until(lambda: "restart the cloud to change: max_upload" in log(), "the rest")
+        wait_until(lambda: "restart the cloud to apply: max_upload" in log(), "the rest")
         assert "reloaded the configuration and the certificate; changed: keep_reports" in log()
         file.write_text("x = 1")
         running.send_signal(signal.SIGHUP)

@@ -420,7 +420,7 @@ def test_native_code_stays_source_or_is_for_one_architecture(app, tmp_path):
     made = release.pack(app, "1", out=tmp_path / "x.bin", note=notes.append)
     names = {file.path for file in made.files}
     assert {"app.mpy", "fast.py", "faster.py", "lib/fastest.py"} < names
-    assert len(notes) == 3 and notes[0].startswith("fast.py has native code and stays source")
+    assert len(notes) == 3 and notes[0].startswith("fast.py has native code and is packed as")
     made = release.pack(app, "1", out=tmp_path / "x.bin", march="xtensawin", note=notes.append)
     found = contents(made.path)
     assert found["fast.mpy"][:4] == b"M\x06\x2b\x1f" and found["app.mpy"][2] == 0

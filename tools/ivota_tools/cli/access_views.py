@@ -58,7 +58,8 @@ def health_line(health: Json) -> str:
 
 def _reports_line(health: Json) -> str:
     if not health["ok"]:
-        return f"unhealthy: not storing reports: {health['problem'] or 'the MQTT broker is lost'}"
+        problem = health["problem"] or "not connected to the MQTT broker"
+        return f"unhealthy: not storing reports: {problem}"
     if health["standby"]:
         return "healthy; on standby: another process is processing reports"
     return "healthy; processing reports"

@@ -93,7 +93,7 @@ def _copy(copy: Callable[[Begin], Copied], what: str, as_json: bool) -> None:
         if done.elsewhere:
             warn(
                 f"this backup has no firmware: the firmware is in {done.elsewhere}. "
-                "Rely on the versions and replicas of the bucket, or add --store to copy it"
+                "Rely on the bucket's versioning and replication, or add --store to copy the files"
             )
         if done.paused:
             warn(

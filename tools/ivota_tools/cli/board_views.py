@@ -144,7 +144,9 @@ def show_test(result: dict[str, Any], paths: tuple[Path, Path]) -> None:
 
 def show_restored(back: bool) -> None:
     _say(
-        "The board has its own files again." if back else "No files are moved aside on this board."
+        "The board has its own files again."
+        if back
+        else "This board has no files that a test moved aside."
     )
 
 

@@ -40,7 +40,7 @@ def show_served(channel: Json) -> None:
     how = "the cloud fills it" if channel["fills"] else "a mirror"
     say(f"{channel['url']} ({how}, keys {', '.join(channel['keys'])})")
     if serial is None:
-        say("nothing was published in it yet")
+        say("nothing has been published in it yet")
     else:
         show_index(Index(channel["product"], serial, channel["expires"], tracks), False)
 

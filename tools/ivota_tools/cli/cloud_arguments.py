@@ -207,7 +207,8 @@ def _channels(given: Sequence[str], private: Sequence[str]) -> tuple[ChannelSett
             product, file = _product_file("--channel-key", each)
             if product not in public:
                 raise OptionError(
-                    f"--channel-key needs --channel {product}=FILE with the key of the firmware"
+                    f"--channel-key needs --channel {product}=FILE with the public key of the "
+                    "firmware"
                 )
             if product in signing:
                 raise OptionError(f"--channel-key names {product!r} twice")

@@ -50,7 +50,7 @@ def reload(ctx: typer.Context, before: dict[str, Any], cloud: Cloud) -> dict[str
         f"; changed: {', '.join(done)}" if done else "",
     )
     if waits:
-        log.warning("restart the cloud to change: %s", ", ".join(waits))
+        log.warning("restart the cloud to apply: %s", ", ".join(waits))
     return {**before, **{name: asked[name] for name in done}}
 
 

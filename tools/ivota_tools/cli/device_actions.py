@@ -174,14 +174,14 @@ def retire(
     name = bulk_actions.one(device, where, dry_run)
     if name is None:
         assert where is not None
-        question = "Retire {}? Retired devices get no firmware, and cannot sign in."
+        question = "Retire {}? Retired devices get no updates and cannot sign in."
         return bulk_actions.act(
             where, "retire", "retired",
             question=question, yes=yes, dry_run=dry_run, as_json=as_json,
         )  # fmt: skip
     with Client() as client:
         named = client.device(name)
-        sure(f"Retire {named['device']}? It gets no firmware, and cannot sign in.", yes, "retired")
+        sure(f"Retire {named['device']}? It gets no updates and cannot sign in.", yes, "retired")
         found = client.retire_device(named["id"])
     show(found, as_json, "{device} retired".format_map)
 

@@ -145,7 +145,7 @@ def reason(device: Json) -> str:
     if device["unasked"]:
         words = "no device has requested the file since the push: `ivota why` shows its URL"
     if device["left_target"]:
-        words = f"done, but reports {device['version']} since then"
+        words = f"done, but has since reported {device['version']}"
     return words
 
 
@@ -174,7 +174,7 @@ def interval_line(device: Json, explained: Json) -> str:
     words = f"the group {explained['interval_group']} sets a report every {short(seconds)}"
     if device["report_interval_s"] == seconds:
         return words
-    return f"{words}, but the device has not been told"
+    return f"{words}, but the cloud has not told the device yet"
 
 
 def why_line(found: Json, device: Json) -> str:

@@ -197,7 +197,7 @@ def _ready(socket_path: Path) -> str | None | Finding:
             problem: str | None = answer["problem"]
             return problem
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        advice = "its log ends with the reason: journalctl -u ivota"
+        advice = "find the reason at the end of its log: journalctl -u ivota"
         return Finding("cloud", BAD, f"no cloud answers at {socket_path}", advice)
 
 

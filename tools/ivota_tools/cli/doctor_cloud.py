@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 def running(url: str, cloud: Json) -> Iterator[Finding]:
     """Check the state that the cloud at `url` reports, and whether its public URL answers."""
     if cloud["ok"]:
-        does = "stands by" if cloud["standby"] else "stores reports"
+        does = "is on standby" if cloud["standby"] else "stores reports"
         yield Finding("cloud", GOOD, f"{url} {does}, version {cloud['version']}")
     else:
         yield Finding("cloud", BAD, f"{url}: {cloud['problem']}", BROKEN)
@@ -79,11 +79,11 @@ def _public(cloud: Json) -> Finding:
         answer = httpx.get(f"{url}/files/0", timeout=ANSWER_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         words = f"{url} does not answer: {error or type(error).__name__}"
-        advice = "devices download there: correct --public-url, or let devices reach the cloud"
+        advice = "devices download from it: correct --public-url, or make it reachable"
         return Finding(what, BAD, words, advice)
     if answer.status_code != 403:
         words = f"{url}/files/ answers {answer.status_code}, so it is not an ivota cloud"
-        return Finding(what, BAD, words, "correct --public-url, or let the proxy pass /files/")
+        return Finding(what, BAD, words, "correct --public-url, or make the proxy forward /files/")
     if urlsplit(url).hostname in OWN:
         advice = "for boards on other machines: --host 0.0.0.0 --public-url http://ADDRESS:PORT"
         return Finding(what, NOTE, f"only this machine can reach {url}", advice)
@@ -92,10 +92,12 @@ def _public(cloud: Json) -> Finding:
 
 def _certificate(expires: float | None) -> Finding:
     if expires is None:
-        return Finding("certificate", GOOD, "none: no TLS in the cloud itself")
+        return Finding("certificate", GOOD, "none: the cloud itself does not use TLS")
     left = expires - time.time()
     if left < 0:
-        return Finding("certificate", BAD, f"expired {ago(expires)}", "renew it, then reload")
+        return Finding(
+            "certificate", BAD, f"expired {ago(expires)}", "renew it, then reload the cloud"
+        )
     words = f"expires in {span(left)}"
     if left < EXPIRES_S:
         return Finding("certificate", NOTE, words, "renew it, then reload the cloud")

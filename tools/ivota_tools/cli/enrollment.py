@@ -196,7 +196,7 @@ def set_(
         fail("specify --application, --hardware or --forget")
     for each in Property:
         if given[each.value] == "":
-            fail(f"the {each.value} is empty: to make it unknown, use --forget {each.value}")
+            fail(f"the {each.value} is empty: to clear it, use --forget {each.value}")
     for each in forget or ():
         if given[each.value] is not None:
             fail(f"specify either --{each.value} or --forget {each.value}")

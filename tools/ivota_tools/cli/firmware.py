@@ -68,9 +68,7 @@ def verify(
             whole = release.apply_patch(file, base)
             inner = signed_file.verify(whole, keys).header
             if (inner.version, inner.kind) != (made.version, made.patch.kind):
-                fail(
-                    f"{file} produces the {inner.kind} {inner.version}, but is signed for another"
-                )
+                fail(f"{file} produces the {inner.kind} {inner.version}, but is signed as another")
     if as_json:
         print_json(views.release_json(made))
         return

@@ -261,8 +261,8 @@ def _without_boot_loader(
     place = out_file if last and out_file else source.with_name(f"{source.stem}-app.bin")
     made = releases.cut_application(found, out=place, replace=overwrite)
     warn(
-        f"{source} is an image of a whole flash: wrote its application, which is all that an "
-        f"update needs, to {place} ({made.size:,} bytes)"
+        f"{source} is an image of the whole flash, but an update needs only its application: "
+        f"wrote that to {place} ({made.size:,} bytes)"
     )
     return place
 

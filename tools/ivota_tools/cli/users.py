@@ -65,7 +65,7 @@ def remove(name: str, yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete a user."""
     with Client() as client:
         found = _found(client, name)
-        sure(f"Delete the user {found['name']}, who is then signed out?", yes, "deleted")
+        sure(f"Delete the user {found['name']}? They are signed out immediately.", yes, "deleted")
         client.remove_user(found["id"])
     show(found, as_json, "{name} removed".format_map)
 

@@ -136,7 +136,7 @@ class Connection:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ApiError(
                     f"the certificate of {self.url} is not trusted ({error}): set SSL_CERT_FILE "
-                    "to its authority's file, or use the host name of the certificate"
+                    "to the file of its CA, or use the host name of the certificate"
                 ) from None
             raise ApiError(f"cannot reach a cloud at {self.url}: {self._advice()}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -57,9 +57,8 @@ def expect_growth(given: Sequence[dict[str, Any]]) -> None:
             )
         if size <= largest.get(unit, 0):
             raise OptionError(
-                f"the stages must grow, but {words} follows "
-                f"{stage_words({unit: largest[unit]})}: each says how many devices are reached "
-                "by its end"
+                f"each stage must be larger than the previous one, but {words} follows "
+                f"{stage_words({unit: largest[unit]})}: a stage includes the stages before it"
             )
         largest[unit] = size
     if not given or given[-1].get("percent") != 100:

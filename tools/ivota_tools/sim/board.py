@@ -184,7 +184,7 @@ class Board:
 
     def _flash(self) -> Flash:
         if not self.flash:
-            raise BoardError("this board has no flash: its files lie on the host")
+            raise BoardError("this board has no flash: its files are on the host")
         return self.flash
 
     # --- power

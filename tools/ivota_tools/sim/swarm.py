@@ -133,7 +133,7 @@ class Device:
 
     async def _say(self, message: dict[str, Any], qos: int) -> None:
         if self.link is None:
-            raise OSError("no link yet")
+            raise OSError("not connected to the broker yet")
         self.reports += 1
         await self.link.publish(self.topic, json.dumps(message).encode(), qos)
         self.acknowledged += qos

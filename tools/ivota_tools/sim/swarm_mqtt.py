@@ -73,7 +73,7 @@ class Link(asyncio.Protocol):
 
     def _send(self, packet: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
-            raise LinkError("the link to the broker is gone")
+            raise LinkError("not connected to the broker")
         self._transport.write(packet)
 
     def _number(self) -> int:
@@ -89,7 +89,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(LinkError("the link to the broker was lost"))
+                answer.set_exception(LinkError("the connection to the broker was lost"))
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -120,7 +120,7 @@ class Link(asyncio.Protocol):
         if fine:
             answer.set_result(None)
         else:
-            answer.set_exception(LinkError("the broker refuses"))
+            answer.set_exception(LinkError("the broker rejected the request"))
 
 
 def _text(text: str) -> bytes:

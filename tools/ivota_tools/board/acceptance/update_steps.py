@@ -53,7 +53,9 @@ def install(rig: Rig) -> Seen:
             rig.board.run("fs", "cp", "-f", source.as_posix(), f":{path}")
         rig.board.reset()
     rig.console.start()
-    rig.wait_report(lambda each: each["kind"] == "report_version", begun, "a report of the board")
+    rig.wait_report(
+        lambda each: each["kind"] == "report_version", begun, "a report from the board"
+    )
     kind = "source" if result["source"] else "compiled"
     values = {"files": len(result["copied"]), "source": result["source"]}
     return f"{len(result['copied'])} files, {kind}; the board reached the cloud", values
@@ -237,7 +239,8 @@ def _resumed(rig: Rig, release: Release, received: int, words: str) -> Seen:
     came = rig.http.received - received
     if came > release.size * _MORE:
         raise Failed(
-            f"{came:,} bytes came over the link for {release.size:,}: the download was not resumed"
+            f"the board received {came:,} bytes for a file of {release.size:,}: it did not resume "
+            "the download"
         )
     share = 100 * (came - release.size) / release.size
     values = {**_size(release), "received": came}

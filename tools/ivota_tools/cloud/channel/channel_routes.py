@@ -52,7 +52,7 @@ def _index(request: Request, channel: ServedChannel, database: Database) -> Resp
     except ChannelError as error:
         return PlainTextResponse(f"{error}\n", 503)
     if served is None:
-        return PlainTextResponse("nothing was published in this channel yet\n", 404)
+        return PlainTextResponse("nothing has been published in this channel yet\n", 404)
     # A board whose clock was never set would not notice.
     if served.index.expires is not None and served.index.expires <= time.time():
         return PlainTextResponse("the channel's index has expired\n", 503)

@@ -46,8 +46,8 @@ def as_on_a_board(
             except NativeCodeError:
                 if mpy:
                     note(
-                        f"{name} has native code and stays source code, which the board compiles. "
-                        "Use --march to compile it for one architecture or chip"
+                        f"{name} has native code and is packed as source code, which the board "
+                        "compiles. Use --march to compile it for one architecture or chip"
                     )
             else:
                 if mpy:
@@ -76,7 +76,7 @@ def _check_main(source: bytes, place: Path) -> None:
     except (SyntaxError, ValueError):
         return  # the compiler reports the error
     if not any(_binds_main(node) for node in _at_the_top(module)):
-        raise ReleaseError(f"{place} has no main(): the board starts that function")
+        raise ReleaseError(f"{place} has no main(), which the board calls")
     for node in module.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == "main":
             given = node.args

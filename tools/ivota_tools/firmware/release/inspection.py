@@ -86,9 +86,9 @@ def check_usable(made: Release) -> None:
         raise ReleaseError(f"it is {what}: unpack it and use the firmware inside")
     if made.kind == "esp32-flash":
         raise ReleaseError(
-            "it is an image of a whole flash, with boot loader and partition table, but an update "
-            "needs only the application: use the file that ends in .app-bin (micropython.bin in "
-            "your own build), or let `ivota release` extract it"
+            "it is an image of the whole flash, with boot loader and partition table, but an "
+            "update needs only the application: use the file that ends in .app-bin "
+            "(micropython.bin in your own build), or let `ivota release` extract it"
         )
 
 

@@ -76,7 +76,7 @@ def pack(
     if "config.json" in contents:
         _check_config(contents["config.json"], sources["config.json"], folder)
     if "app.py" not in contents and "app.mpy" not in contents:
-        raise ReleaseError(f"{folder} has no app.py: the board starts main() in that file")
+        raise ReleaseError(f"{folder} has no app.py, which must define main()")
     name = application or folder.resolve().name
     archive = bundle.build(contents, name, version, updater_min)
     if pad_to is not None:
