@@ -165,7 +165,7 @@ def test_a_failure_is_repeated_in_order_and_given_up(cloud, receiver, monkeypatc
         assert {path for _, _, path in receiver.got} == {"/a-secret-path"}
         shown = CliRunner(env={"IVOTA_URL": cloud.api_url, "COLUMNS": "200"})
         said = shown.invoke(app.app, ["webhook", "list"]).output
-        assert "given up" in said and "HTTP 500" in said and "a-secret-path" not in said
+        assert "undeliverable" in said and "HTTP 500" in said and "a-secret-path" not in said
         assert len(json.loads(shown.invoke(app.app, ["webhook", "list", "--json"]).stdout)) == 2
         receiver.code = 204
         count, ids = len(receiver.got), [each.id for each in messages(cloud)]

@@ -263,7 +263,7 @@ def test_a_device_is_told_and_its_page_says_by_which_group(console):
         page = f"/devices/{number}"
         assert "Report interval 2 h, set by group slow" in visitor.get(page)
         api.put_group("slow", "name:board", 60)
-        assert "1 min, set by group slow (from its next report on)" in visitor.get(page)
+        assert "1 min, set by group slow (starting with its next report)" in visitor.get(page)
         found = api.why(number)
         assert (found["group_interval_s"], found["interval_group"]) == (60, "slow")
         said = console.ivota("devices", "P/board")
@@ -276,11 +276,11 @@ def test_a_device_is_told_and_its_page_says_by_which_group(console):
         wait_until(told, "the new interval")
         assert "Report interval 1 min, set by group slow" in visitor.get(page)
         api.put_group("slow", "all", "none")
-        assert "1 min, as configured from its next report on" in visitor.get(page)
+        assert "1 min until its next report, then as configured" in visitor.get(page)
         # A client that has not shown that it is a board of ivota.
         api.put_group("slow", "all", 60)
         other = api.device("P/c")["id"]
-        assert "as configured: the device has not reported" in visitor.get(f"/devices/{other}")
+        assert "1 min, but the device has not reported" in visitor.get(f"/devices/{other}")
 
 
 def test_a_device_that_reports_rarely_is_not_called_silent(console):

@@ -59,7 +59,7 @@ def _results(found: list[Json]) -> Table:
 def _table(messages: list[Json]) -> Table:
     table = titled_table("", "#", "since", "event", "host", "state", "attempts", "error")
     for each in messages:
-        state = "given up" if each["next_at"] is None else "waiting"
+        state = "undeliverable" if each["next_at"] is None else "waiting"
         words = (each["id"], date(each["at"]), each["event"], each["host"], state, each["tries"])
         table.add_row(*(cell(str(word)) for word in (*words, each["error"])))
     return table

@@ -166,7 +166,7 @@ def reason(device: Device, now: float) -> str:
     if device_states.is_stalled(assignment, now):
         return f"no report for {span_words(now - assignment.updated_at)}"
     if assignment.state == assignment_states.DONE and assignment.left_target:
-        return f"done, but now it reports {device.version}"
+        return f"done, but has since reported {device.version}"
     return ""
 
 

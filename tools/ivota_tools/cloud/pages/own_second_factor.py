@@ -54,7 +54,7 @@ def enable(visit: Visit) -> Response:
         secret = second_factor.new_secret()
     try:
         if visit.signed.sign_in.user.by_provider:
-            raise UserError("the identity provider has your second factor", 409)
+            raise UserError("the identity provider manages your second factor", 409)
         user = expect_password(visit, visit.form.get("password", ""))
         if user.second_factor:
             raise UserError("you already have a second factor", 409)

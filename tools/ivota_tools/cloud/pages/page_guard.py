@@ -101,7 +101,8 @@ def entered(
         raise HTTPException(
             403,
             "Without TLS the console is available only on its own machine, at 127.0.0.1. "
-            "Put a proxy with a certificate in front of it, or start it with --plain-console.",
+            "Put a proxy with a certificate in front of it, or start the cloud with "
+            "--plain-console.",
         )
     signed = authorization.signed_in(request, setting.database)
     visit = Visit(setting, request, signed, form)
