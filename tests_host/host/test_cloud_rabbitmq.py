@@ -534,6 +534,61 @@ def test_a_flood_waits_at_haproxy(rabbit: Cluster, tmp_path: Path) -> None:
         assert 0 < arrived < 2000
 
 
+@pytest.mark.slow
+def test_a_connection_without_a_sign_in_is_closed(rabbit: Cluster, tmp_path: Path) -> None:
+    """By the node, and through HAProxy."""
+    node = rabbit.nodes[0]
+    with balanced(tmp_path, [node.mqtt_port]) as (port, _):
+        for link in [socket.create_connection((HOST, each)) for each in (node.mqtt_port, port)]:
+            with link:
+                link.settimeout(WAIT_S)
+                assert link.recv(1) == b""
+
+
+@pytest.mark.slow
+def test_a_full_queue_acknowledges_no_report_that_it_does_not_keep(rabbit: Cluster) -> None:
+    """A device keeps its reports, and they arrive once there is room."""
+    node, name, reports = rabbit.nodes[0], "full", range(20)
+    topic = "$ota/report/FULL/d"
+    limit = {**topology.ARGUMENTS, "x-max-length-bytes": 50_000}
+    limit["x-single-active-consumer"] = False  # or basic_get is refused
+    got: set[int] = set()
+
+    def all_arrived() -> bool:
+        while (message := channel.basic_get(name, auto_ack=True))[0]:
+            got.add(int(message[2]))
+        return got == set(reports)
+
+    with pika.BlockingConnection(parameters(node)) as connection, ExitStack() as ends:
+        channel = connection.channel()
+        channel.exchange_declare(name, "x-consistent-hash")
+        ends.callback(channel.exchange_delete, name)
+        channel.queue_declare(name, durable=True, arguments=limit)
+        ends.callback(channel.queue_delete, name)
+        channel.queue_bind(name, name, routing_key="1")
+        channel.exchange_bind(name, topology.TOPICS, topology.routing_key(topic))
+        filling = connection.channel()
+        filling.confirm_delivery()
+        with pytest.raises(pika.exceptions.NackError):
+            for _ in range(1000):
+                filling.basic_publish(name, topology.routing_key(topic), bytes(5000))
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, "full", clean_session=False)
+        ends.callback(end, client)
+        client.username_pw_set(USER, PASSWORD)
+        client.max_inflight_messages_set(2 * len(reports))
+        client.connect(HOST, node.mqtt_port)
+        client.loop_start()
+        sent = [client.publish(topic, str(each), 1) for each in reports]
+        # No queue takes this report, so only the reports before it wait for a queue.
+        other = client.publish("$ota/report/NONE/d", b"", 1)
+        wait_until(other.is_published, "the answer to another report")
+        assert not any(each.is_published() for each in sent)
+        channel.queue_purge(name)
+        client.reconnect()  # then a device sends again what was not acknowledged
+        wait_until(all_arrived, "the reports")
+        wait_until(lambda: all(each.is_published() for each in sent), "the last answers")
+
+
 def connected(port: int) -> socket.socket:
     """Connect as a device, without a library that would wait for anything."""
     words = b"".join(

@@ -24,16 +24,24 @@ HOST = "127.0.0.1"
 START_S = 60.0
 
 
-def configuration(port: int, brokers: Sequence[int], certificate: Path | None = None) -> str:
+def configuration(
+    port: int,
+    brokers: Sequence[int],
+    certificate: Path | None = None,
+    connects_per_s: int | None = None,
+) -> str:
     """Return deploy/haproxy.cfg for MQTT ports of this machine.
 
-    Devices connect to `port`, over TLS if there is a certificate. The metrics are left out.
+    Devices connect to `port`, over TLS if there is a certificate, and `connects_per_s` replaces
+    the file's limit. The metrics are left out.
     """
     text = CONFIGURATION.read_text().partition("# Only on this")[0]
     tls = f" ssl crt {certificate}" if certificate else ""
     text = re.sub(r"bind :8883 .*", f"bind {HOST}:{port}{tls}", text)
     # Fewer descriptors than a user's limit, which HAProxy would otherwise refuse to start with.
     text = re.sub(r"maxconn \d+", "maxconn 4000", text)
+    if connects_per_s is not None:
+        text = re.sub(r"rate-limit sessions \d+", f"rate-limit sessions {connects_per_s}", text)
     servers = "".join(
         f"    server rabbit{number} {HOST}:{broker}\n" for number, broker in enumerate(brokers, 1)
     )
@@ -42,7 +50,7 @@ def configuration(port: int, brokers: Sequence[int], certificate: Path | None = 
 
 @contextmanager
 def balanced(
-    folder: Path, brokers: Sequence[int], port: int = 0
+    folder: Path, brokers: Sequence[int], port: int = 0, connects_per_s: int | None = None
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """Run HAProxy before MQTT ports; return its port, by default a free one, and its process.
 
@@ -52,7 +60,7 @@ def balanced(
         with socket.create_server((HOST, 0)) as probe:
             port = probe.getsockname()[1]
     file = folder / "haproxy.cfg"
-    file.write_text(configuration(port, brokers))
+    file.write_text(configuration(port, brokers, connects_per_s=connects_per_s))
     with (folder / "haproxy.out").open("ab") as out:
         process = subprocess.Popen(
             [*haproxy(), "-db", "-f", str(file)],

@@ -30,7 +30,8 @@ QUEUES = 32
 QUEUE_BYTES = 64 * 1024 * 1024
 PRIORITIES = 1000
 
-_ARGUMENTS: Mapping[str, object] = {
+# Of each queue.
+ARGUMENTS: Mapping[str, object] = {
     "x-queue-type": "quorum",
     "x-single-active-consumer": True,
     "x-queue-leader-locator": "balanced",
@@ -52,7 +53,7 @@ def declare(channel: BlockingChannel) -> None:
     """
     channel.exchange_declare(EXCHANGE, "x-consistent-hash", durable=True)
     for name in queue_names():
-        channel.queue_declare(name, durable=True, arguments=_ARGUMENTS)
+        channel.queue_declare(name, durable=True, arguments=ARGUMENTS)
 
 
 def bind(channel: BlockingChannel, prefix: TopicPrefix) -> None:
