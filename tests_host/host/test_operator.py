@@ -130,6 +130,7 @@ ELSEWHERE = (
     "backup",
     "restore",
     "store",
+    "database",
     "channel",
     "release",
     "verify",
