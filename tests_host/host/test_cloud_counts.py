@@ -22,7 +22,6 @@ from ivota_tools.cloud.rollout import (
 from ivota_tools.cloud.rollout.assignment_states import BackOff
 from ivota_tools.cloud.rollout.campaign_actions import CampaignError
 from ivota_tools.cloud.rollout.device_actions import UpdateStateError
-from ivota_tools.cloud.store import device_acceptance
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.device_acceptance import StatusError
 from ivota_tools.cloud.store.models import Campaign, CampaignCount, Device, Firmware
@@ -134,7 +133,7 @@ class World:
             number = session.scalar(
                 sa.select(Device.id).where(Device.device_name == self.draw.choice(self.devices))
             )
-        device_acceptance.remove(self.database, [number])
+        device_actions.delete_device(self.database, number, "maria")
         self.reports([(name, None) for name in self.devices])  # it comes back
 
     def step(self):

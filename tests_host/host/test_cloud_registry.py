@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from types import SimpleNamespace
 
 import postgres_support
 import pytest
@@ -18,7 +19,7 @@ from ivota_tools.cli import app as cli
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
-from ivota_tools.cloud.rollout import device_actions, device_query
+from ivota_tools.cloud.rollout import bulk_actions, device_actions, device_query
 from ivota_tools.cloud.rollout.assignment_states import BackOff
 from ivota_tools.cloud.store import device_acceptance, models
 from ivota_tools.cloud.store.database import Database
@@ -167,6 +168,34 @@ def test_what_is_deleted_is_gone(cloud, api, firmware, tmp_path):
     with Device(cloud.mqtt_port, "P", "gone") as device:
         device.hello("0.1")  # and waits again
     assert api.device("gone")["status"] == "pending"
+
+
+def test_a_device_that_is_accepted_again_is_not_deleted(database, monkeypatch):
+    """Between two transactions of its deletion, alone and with others; reports stop nothing."""
+    for _ in range(3):
+        hear(database, "alone", "back", "talks", accept_all=True)
+    with database.reading() as session:
+        alone, back, _ = session.scalars(select(models.Device.id).order_by(models.Device.id))
+    again = []
+
+    def pause(_):
+        hear(database, "talks")
+        with database.writing() as session:
+            for number in again:
+                device_actions.accept_device(session, session.get(models.Device, number), "w")
+            again.clear()
+
+    monkeypatch.setattr(device_acceptance, "ROWS_MOST", 2)
+    monkeypatch.setattr(device_acceptance, "time", SimpleNamespace(sleep=pause))
+    again.append(alone)
+    with pytest.raises(device_acceptance.StatusError, match="P/alone was accepted again"):
+        device_actions.delete_device(database, alone, "w")
+    again.append(back)
+    order = bulk_actions.Order("-name:alone", bulk_actions.DELETE)
+    bulk_actions.do_part(database, order, "w")
+    with database.reading() as session:
+        left = session.execute(select(models.Device.device_name, models.Device.status))
+        assert sorted(left.tuples()) == [("alone", "accepted"), ("back", "accepted")]
 
 
 def test_the_same_by_commands(cloud, api, firmware):

@@ -179,7 +179,9 @@ def retire_device(session: Session, device: Device, who: str | None) -> None:
 
 
 def delete_device(database: Database, number: int, who: str) -> str:
-    """Permanently delete a device and its history; return its name. Raises LookupError."""
+    """Permanently delete a device and its history; return its name. Raises LookupError, and
+    StatusError if the device is accepted again before it is deleted.
+    """
     with database.writing() as session:
         device = session.get(Device, number)
         if device is None:
@@ -188,5 +190,8 @@ def delete_device(database: Database, number: int, who: str) -> str:
         if device.status != RETIRED:
             retire_device(session, device, who=None)  # it must not report while it is deleted
         audit_log.note(session, who, "device delete", name)
-    device_acceptance.remove(database, [number])
+    if not device_acceptance.remove(database, [number]):
+        with database.reading() as session:
+            if session.get(Device, number):
+                raise StatusError(f"{name} was accepted again, so it was not deleted")
     return name

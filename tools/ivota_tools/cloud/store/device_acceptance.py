@@ -92,19 +92,23 @@ def make_room(session: Session, most: int = PENDING_MOST) -> int:
     return len(ids)
 
 
-def remove(database: Database, ids: Sequence[int]) -> None:
-    """Delete devices and their history, in several transactions."""
-    reports = select(Report.id).where(Report.device_id.in_(ids)).limit(ROWS_MOST)
+def remove(database: Database, ids: Sequence[int]) -> int:
+    """Delete retired devices and their history, in several transactions; return their number.
+
+    A device that is accepted again before the last transaction is kept.
+    """
     while True:
         with database.writing() as session:
+            retired = Device.id.in_(ids), Device.status == RETIRED
+            still = device_lock.lock(session, *retired, delete=True)
+            reports = select(Report.id).where(Report.device_id.in_(still)).limit(ROWS_MOST)
             found = session.scalars(reports).all()
             session.execute(delete(Report).where(Report.id.in_(found)))
             if len(found) < ROWS_MOST:
-                device_lock.lock(session, Device.id.in_(ids), delete=True)
-                _forget(session, ids)
+                _forget(session, still)
                 revoke(session)
                 next_revision(session)
-                return
+                return len(still)
         time.sleep(BREATH_S)
 
 
