@@ -240,9 +240,10 @@ def campaign_cancel(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a campaign permanently, including downloads in progress.
+    """Cancel a campaign permanently.
 
-    To stop a campaign temporarily, use `ivota campaign pause`.
+    The cloud sends no more pushes. Devices that are already downloading may still
+    install the update. To stop a campaign temporarily, use `ivota campaign pause`.
     """
     with Client() as client:
         found = client.campaign(number)

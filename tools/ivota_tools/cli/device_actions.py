@@ -78,7 +78,11 @@ def retry(device: DeviceName, as_json: AsJson = False) -> None:
 
 
 def cancel(device: DeviceName, as_json: AsJson = False) -> None:
-    """Cancel an update, even mid-download."""
+    """Cancel a device's update.
+
+    The cloud sends no more pushes. A device that is already downloading may still
+    install the update.
+    """
     with Client() as client:
         show(client.cancel_device(client.device(device)["id"]), as_json, views.line)
 

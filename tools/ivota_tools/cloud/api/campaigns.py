@@ -121,7 +121,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/campaigns/{campaign_id}/cancel")
     def post_cancel(campaign_id: Number, who: str = Depends(may)) -> CampaignOut:
-        """Cancel a campaign permanently, including running downloads."""
+        """Cancel permanently; a device that is downloading may still install the update."""
         with database.reading() as session:
             _campaign(session, campaign_id)
         campaign_actions.cancel(database, campaign_id, time.time(), who)

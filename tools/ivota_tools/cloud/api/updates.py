@@ -96,7 +96,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/devices/{device_id}/cancel")
     def post_cancel(device_id: Number, who: str = Depends(may)) -> DeviceOut:
-        """Cancel the device's update, even mid-download."""
+        """Cancel the update; a device that is downloading may still install it."""
         with database.writing() as session:
             device = device_by_id(session, device_id)
             device_actions.cancel_device(session, device, time.time(), who)

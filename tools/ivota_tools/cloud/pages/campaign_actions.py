@@ -49,7 +49,7 @@ def pause(visit: Visit) -> str:
     with visit.database.writing() as session:
         campaign = find(session, visit.number("id"))
         campaign_actions.pause(session, campaign, visit.who)
-        return f"{campaign.name} is paused. No updates are pushed until you resume it."
+        return f"{campaign.name} is paused. The cloud pushes nothing until you resume it."
 
 
 def resume(visit: Visit) -> str:

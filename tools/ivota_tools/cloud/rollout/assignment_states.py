@@ -247,7 +247,7 @@ def on_pushed(assignment: Assignment, now: float) -> None:
 
 
 def cancel(assignment: Assignment, now: float) -> None:
-    """Cancel the attempt, even mid-download. A finished attempt keeps its result."""
+    """Cancel the attempt: no more pushes. A finished attempt keeps its result."""
     assignment.next_push_at = None
     if assignment.state not in CLOSED:
         _close(assignment, CANCELLED, now)

@@ -58,7 +58,7 @@ def start(session: Session, campaign: Campaign, now: float, who: str) -> None:
 
 
 def pause(session: Session, campaign: Campaign, who: str, reason: str = "") -> None:
-    """Pause pushes until the campaign is resumed; running downloads may finish."""
+    """Pause pushes until the campaign is resumed; downloads in progress can finish."""
     _expect(campaign, "pause", RUNNING)
     campaign.state, campaign.reason = PAUSED, reason
     audit_log.note(session, who, "campaign pause", name(campaign), reason=reason or None)
@@ -77,7 +77,7 @@ def resume(session: Session, campaign: Campaign, who: str) -> None:
 
 
 def cancel(database: Database, number: int, now: float, who: str) -> None:
-    """Cancel a campaign permanently, including running downloads.
+    """Cancel a campaign permanently: its devices get no more pushes.
 
     The campaign is cancelled immediately, its devices in several transactions, so that reports
     can be stored in between. If the process ends in between, `campaign_progress.tick` continues.

@@ -22,7 +22,9 @@ def waits_for(campaign: Campaign, tallies: Sequence[Tally], now: float) -> str:
         found = sum(tallies, Tally()).members
         return f"The campaign is selecting its devices: {found:,} so far."
     if campaign.state == campaign_rules.PAUSED:
-        return "No updates are pushed until you resume the campaign. Running downloads may finish."
+        return (
+            "The cloud pushes nothing until you resume the campaign. Running downloads can finish."
+        )
     if campaign.state == campaign_rules.STOPPED:
         rest = sum(tallies, Tally()).open
         then = (
