@@ -77,7 +77,7 @@ def test_a_campaign_from_its_start_to_its_end(cloud, device, ivota):
     assert "stage 1" in shown
     push = one.expect("update_firmware")
     ivota("campaign", "pause", number)
-    assert "no pushes until resumed" in ivota("why", "P/one")
+    assert "no pushes until it is resumed" in ivota("why", "P/one")
     ivota("campaign", "resume", number)
     one.update(push)
     assert "1 of 1 done, 0 failed" in ivota("campaign", "watch", number)

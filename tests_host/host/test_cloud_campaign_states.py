@@ -230,7 +230,7 @@ def test_a_rule_without_a_share_never_stops():
 def test_a_stage_that_cannot_reach_its_share_stops():
     run = Run(stop_share=0.5)
     run.reach(0, good=8, failed=2)
-    assert run.step() == Step("stopped", "stage 1 ended with 8 of 10, less than 90 %")
+    assert run.step() == Step("stopped", "stage 1: only 8 of 10 done, 90 % required")
     run.campaign.waived_stage = 0  # an operator goes on all the same
     assert run.step() is None and run.step(60).next_stage
 

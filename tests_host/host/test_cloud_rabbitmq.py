@@ -264,7 +264,7 @@ def test_intakes_share_the_reports_and_the_leader_is_killed(
     [
         (ProcessKind.INTAKE, {}, "intake needs --database"),
         (ProcessKind.INTAKE, {"database": "postgresql://h/d", "broker": "h"}, "--broker amqp://"),
-        (ProcessKind.CONSOLE, {"database": "postgresql://h/d"}, "console needs the --broker"),
+        (ProcessKind.CONSOLE, {"database": "postgresql://h/d"}, "console needs the same --broker"),
         (
             ProcessKind.INTAKE,
             {"database": "postgresql://h/d", "broker": "amqp://h"},

@@ -190,8 +190,8 @@ def test_an_empty_value_changes_nothing(console, tmp_path):
         ("10%,5%", "than the previous one, but 5% follows 10%"),
         ("50%,50%", "than the previous one, but 50% follows 50%"),
         ("5,1,100%", "than the previous one, but 1 device follows 5 devices"),
-        ("50,10%,100%", r"stage 2 \(10%\) is 21 of 205 devices, and stage 1 is 50"),
-        ("500,100%", "stage 1 is 500 devices, but there are only 205"),
+        ("50,10%,100%", r"stage 2 \(10%\) has 21 of 205 devices, and stage 1 has 50"),
+        ("500,100%", "stage 1 is 500 devices, but the campaign has only 205"),
         ("0%,100%", "the stage 0% is impossible"),
     ],
 )
@@ -223,9 +223,10 @@ def test_a_plan_is_shown_in_numbers_and_asked_about(console):
     said = (
         "205 devices would get 0.2. Stage 1: 1 device. Stage 2: 21 devices (20 more). "
         "Stage 3: 205 devices (184 more). Left out: 1 device that already runs 0.2 or a newer "
-        "version. The next stage starts when 95 % of the devices reached are done, and another "
-        "10 min have passed. The campaign stops when 10 % of at least 10 devices have failed at "
-        "least once. A device that is not done 1 d after its first push has failed. The number of "
+        "version. The next stage starts when 95 % of the devices in the stages so far are done "
+        "and another 10 min have passed. The campaign stops automatically when 10 % of the "
+        "finished devices have failed at least once, but not before 10 devices have finished. A "
+        "device counts as failed if it is not done 1 d after its first push. The number of "
         "simultaneous downloads is not limited."
     )
     create = "campaign", "create", "0.2", "-q", "all"
@@ -290,7 +291,7 @@ def test_firmware_goes_only_to_what_it_is_for(console):
         assert sorted(each["device"] for each in console.api.query(query)) == found
 
     order = {"name": "c", "version": "0.3", "query": "all"}
-    left = {"run another application (blink)": 1, "are other hardware (rev-a)": 1}
+    left = {"run another application (blink)": 1, "have other hardware (rev-a)": 1}
     plan = console.api.plan_campaign(**order)
     assert (plan["devices"], plan["left_out"], plan["unknown"]) == (2, left, 1)
     said = "1 device that runs another application (blink)"
@@ -531,7 +532,7 @@ def test_retry_says_why_there_is_nothing_to_retry(console):
     device.expect("update_firmware")
     device.fail("0.2", -5, "KeyError")
     state(console, "P/d", "retry")
-    words = "no device has failed for good, 0 of 1 are done, 1 will be retried automatically"
+    words = "no device has failed permanently; 0 of 1 are done, 1 will be retried automatically"
     console.refused(words, console.api.retry_campaign, number)
     assert words in console.ivota("campaign", "retry", number, code=1)
     console.page.get(f"/campaigns/{number}")

@@ -87,7 +87,7 @@ def make_app(*routers: APIRouter) -> FastAPI:
     def cannot_be_held(request: Request, error: DataError) -> JSONResponse:
         # Only PostgreSQL rejects a text that contains a NUL or is too long for its column.
         log.warning("%s %s: %s", request.method, request.url.path, error.orig)
-        return JSONResponse({"detail": "a text contains a NUL character or is too long"}, 422)
+        return JSONResponse({"detail": "a string contains a NUL character or is too long"}, 422)
 
     @app.exception_handler(OperationalError)
     def cannot_be_asked(request: Request, error: OperationalError) -> JSONResponse:

@@ -40,9 +40,9 @@ class ProcessKind(str, enum.Enum):
                 "on one machine, ivota cloud does everything"
             )
         if self is ProcessKind.INTAKE and not rabbitmq:
-            raise CloudError("ivota intake needs --broker amqp://…, which shares the reports out")
+            raise CloudError("ivota intake needs --broker amqp://…, which distributes the reports")
         if broker is None:
-            raise CloudError("ivota console needs the --broker of the other processes")
+            raise CloudError("ivota console needs the same --broker as the other processes")
         if public_url is None:
             raise CloudError(
                 f"ivota {self.value} needs --public-url, the URL at which devices reach the "

@@ -14,7 +14,7 @@ _KINDS = {
     "missing": "is missing",
     "extra_forbidden": "is not a known field",
     "string_too_short": "must not be empty",
-    "string_type": "must be a text",
+    "string_type": "must be a string",
 }
 
 

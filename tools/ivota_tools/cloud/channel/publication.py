@@ -155,7 +155,7 @@ def current(channel: ServedChannel, database: Database) -> Served | None:
         channel.sign_after = (
             time.monotonic() + SIGN_AGAIN_S
         )  # anybody can ask, as often as they like
-        log.warning("cannot sign the channel of %s again: %s", channel.product, error)
+        log.warning("cannot renew the signature of the channel of %s: %s", channel.product, error)
     return channel.served()
 
 
@@ -190,7 +190,9 @@ def _change(channel: ServedChannel, change: Change) -> Index:
         raise FirmwareError(409, f"the channel of {channel.product}: {error}") from None
     if lacking := channel.missing(index):
         raise FirmwareError(
-            409, f"the channel of {channel.product} lacks {lacking[0]}: end that version first"
+            409,
+            f"the channel of {channel.product} lacks {lacking[0]}: stop offering that version "
+            "first",
         )
     channel.replace(data)
     return index

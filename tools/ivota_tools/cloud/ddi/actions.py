@@ -199,7 +199,7 @@ def expect(
     if controller.assignment_id is None or attempt is None:
         raise ActionError(f"action {action_id} is closed", 410)
     if kinds and offer_of(session, device, rules).kind not in kinds:
-        raise ActionError(f"action {action_id} is not a {kinds[0]} now")
+        raise ActionError(f"action {action_id} is not a {kinds[0]} at the moment")
     return device, controller, attempt
 
 
@@ -270,7 +270,7 @@ def take_confirmation(
     """
     device, controller, attempt = _expect_locked(session, place, CONFIRM, DEPLOY, rules=rules)
     controller.confirmed = said.confirmed
-    words = "confirmed" if said.confirmed else "the device does not agree to the update"
+    words = "confirmed" if said.confirmed else "the device rejected the update"
     words = f"{words}: {said.message}" if said.message else words
     notice = Report(messages.REPORT_NOTICE, attempt.firmware.version, result_msg=words[:256])
     _store(session, device, [notice], message, now, rules)

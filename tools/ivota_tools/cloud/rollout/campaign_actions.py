@@ -148,8 +148,8 @@ def _why_none(session: Session, campaign: Campaign) -> str:
     """Explain why no device can be retried."""
     total = sum(campaign_counts.tally(session, campaign), Tally())
     if total.failed:
-        return f"{total.failed} failed devices have received a newer target since"
-    words = [f"no device has failed for good, {total.good} of {total.members} are done"]
+        return f"{total.failed} failed devices have since received a newer target"
+    words = [f"no device has failed permanently; {total.good} of {total.members} are done"]
     if total.failing:
         words.append(f"{total.failing} will be retried automatically")
     return ", ".join(words)

@@ -69,9 +69,9 @@ def make(session: Session, campaign: Campaign, now: float) -> Plan:
         elif firmware_match.other_application(firmware, application):
             reason = f"run another application ({application})"
         elif firmware_match.other_hardware(firmware, hardware):
-            reason = f"are other hardware ({hardware})"
+            reason = f"have other hardware ({hardware})"
         elif firmware_match.other_transport(firmware, transport):
-            reason = f"update by {firmware_match.TRANSPORTS[transport]}"
+            reason = f"update through {firmware_match.TRANSPORTS[transport]}"
         if campaign.mismatched and not other_chip:
             beyond += count if reason else 0
             reason = ""
@@ -110,12 +110,13 @@ def expect_growth(plan: Plan) -> None:
         size = campaign_rules.size_of(stage, total)
         if size > total:
             raise OptionError(
-                f"stage {number} is {stage_words(stage)}, but there are only {total}"
+                f"stage {number} is {stage_words(stage)}, but the campaign has only {total}"
             )
         if size < before:
             raise OptionError(
-                f"the stages must grow, but stage {number} ({stage_words(stage)}) is {size} of "
-                f"{total} devices, and stage {number - 1} is {before}"
+                f"each stage must be at least as large as the previous one, but stage {number} "
+                f"({stage_words(stage)}) has {size} of {total} devices, and stage {number - 1} "
+                f"has {before}"
             )
         before = size
 
@@ -151,18 +152,19 @@ def sentences(plan: Plan, campaign: Campaign, now: bool = False) -> list[str]:
         )
     if plan.beyond:
         found.append(
-            f"{_devices(plan.beyond)} of another application or other hardware would get it, too."
+            f"{_devices(plan.beyond)} with another application or other hardware would get it, "
+            "too."
         )
     if plan.unheard:
         found.append(
             f"{_devices(plan.unheard)} {_have(plan.unheard)} not reported since a backup was "
-            "restored. The version in the backup may be old, so nothing is pushed to a device "
-            "before its next report."
+            "restored. The version in the backup may be old, so the cloud pushes nothing to a "
+            "device before its next report."
         )
     if len(plan.sizes) > 1:
         found.append(
             f"The next stage starts when {100 * campaign.success_share:g} % of the devices "
-            f"reached are done{_wait(campaign.soak_s)}."
+            f"in the stages so far are done{_wait(campaign.soak_s)}."
         )
     found.append(stop_words(campaign))
     found.append(_timeout_words(campaign.timeout_s))
@@ -179,23 +181,24 @@ def sentences(plan: Plan, campaign: Campaign, now: bool = False) -> list[str]:
 
 def _timeout_words(timeout_s: float | None) -> str:
     if timeout_s is None:
-        return "A device that does not finish never fails: the campaign waits for it."
-    return f"A device that is not done {_span(timeout_s)} after its first push has failed."
+        return "There is no timeout: the campaign waits for every device to finish."
+    return f"A device counts as failed if it is not done {_span(timeout_s)} after its first push."
 
 
 def stop_words(campaign: Campaign) -> str:
     """Describe the stop rule."""
     if campaign.stop_share is None:
         return "The campaign never stops automatically."
-    which = "at least once" if campaign.stop_on == FIRST else "for good"
+    which = "at least once" if campaign.stop_on == FIRST else "after all retries"
     return (
-        f"The campaign stops when {100 * campaign.stop_share:g} % of at least "
-        f"{_devices(campaign.stop_least)} have failed {which}."
+        f"The campaign stops automatically when {100 * campaign.stop_share:g} % of the finished "
+        f"devices have failed {which}, but not before {_devices(campaign.stop_least)} "
+        f"{_have(campaign.stop_least)} finished."
     )
 
 
 def _wait(soak_s: float) -> str:
-    return f", and another {_span(soak_s)} have passed" if soak_s else ""
+    return f" and another {_span(soak_s)} have passed" if soak_s else ""
 
 
 def _span(seconds: float) -> str:
@@ -210,7 +213,6 @@ def _singular(reason: str) -> str:
     for many, one in (
         ("already run ", "already runs "),
         ("run ", "runs "),
-        ("are ", "is "),
         ("have ", "has "),
         ("update ", "updates "),
     ):

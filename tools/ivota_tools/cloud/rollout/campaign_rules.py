@@ -148,8 +148,8 @@ def decide(campaign: Campaign, tallies: Sequence[Tally], now: float) -> Step | N
     if reached.success < campaign.success_share and campaign.waived_stage < campaign.stage:
         campaign.stage_good_at = None
         if reached.open == 0:
-            words = f"stage {campaign.stage + 1} ended with {reached.good} of {reached.counted}"
-            return Step(STOPPED, f"{words}, less than {100 * campaign.success_share:g} %")
+            words = f"stage {campaign.stage + 1}: only {reached.good} of {reached.counted} done"
+            return Step(STOPPED, f"{words}, {100 * campaign.success_share:g} % required")
         return None
     if campaign.stage_good_at is None:
         campaign.stage_good_at = now

@@ -29,7 +29,7 @@ def waits_for(campaign: Campaign, tallies: Sequence[Tally], now: float) -> str:
         rest = sum(tallies, Tally()).open
         then = (
             "then resume it; past failures no longer count" if rest else "then retry the failed "
-            "devices: no others are left"
+            "devices; all others are finished"
         )  # fmt: skip
         return (
             f"The campaign stopped automatically: {campaign.reason}. Fix the cause of the "

@@ -86,11 +86,11 @@ class DeltaMaker:
                         for each in (base, whole)
                     ]
                 except FileNotFoundError as error:
-                    log.warning("a delta cannot be made: %s", error)
+                    log.warning("cannot make a delta: %s", error)
                     self._tried.add((whole.id, base.id))
                     continue
                 except OSError as error:  # tried again at the next look
-                    log.warning("a delta cannot be made yet: %s", error)
+                    log.warning("cannot make a delta yet: %s", error)
                     continue
                 words = (*paths, base.version, whole.kind)
                 made.append(((whole, base), pool.apply_async(make, words)))
@@ -109,7 +109,7 @@ class DeltaMaker:
             except multiprocessing.TimeoutError:
                 continue
             except Exception as error:
-                log.warning("a delta could not be made: %s", error)
+                log.warning("failed to make a delta: %s", error)
                 return None
         return None
 
@@ -119,7 +119,9 @@ class DeltaMaker:
                 upload.write(data)
                 register(self._database, self._store, upload, None, None, audit_log.ENGINE)
         except FirmwareError as error:  # for example deleted in the meantime, or a full disk
-            log.warning("the delta from %s to %s is lost: %s", base.version, whole.version, error)
+            log.warning(
+                "cannot store the delta from %s to %s: %s", base.version, whole.version, error
+            )
             return
         log.info("made a delta from %s to %s: %d of %d bytes",
                  base.version, whole.version, len(data), whole.size)  # fmt: skip

@@ -44,12 +44,12 @@ def mismatch(firmware: Firmware, device: Device) -> str | None:
     if other_hardware(firmware, device.hardware):
         return (
             f"the firmware is for the hardware {firmware.hardware}, but {device.name} "
-            f"is {device.hardware}"
+            f"has the hardware {device.hardware}"
         )
     if other_transport(firmware, device.transport):
         return (
-            f"the firmware is of the kind {firmware.kind}, which {device.name} cannot use: "
-            f"it updates by {TRANSPORTS[device.transport]}"
+            f"{device.name} cannot use firmware of kind {firmware.kind}: "
+            f"it updates through {TRANSPORTS[device.transport]}"
         )
     return device_chip.mismatch(firmware, device)
 

@@ -48,8 +48,8 @@ def delete_firmware(
         if channel.names(md5s):
             raise FirmwareError(
                 409,
-                f"{firmware.version} is in the channel of {channel.product}: end it there first, "
-                "or publish the channel without it",
+                f"{firmware.version} is in the channel of {channel.product}: stop offering it "
+                "first, or publish the channel without it",
             )
     for each in (*patches, firmware):
         _delete_one(session, each)

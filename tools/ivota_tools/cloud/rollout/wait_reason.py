@@ -49,7 +49,7 @@ def why(session: Session, device: Device, now: float) -> str:
     if state == assignment_states.CANCELLED:
         by = assignment.campaign
         if by and by.state == campaign_rules.CANCELLED:
-            words = f"campaign {by.name!r} was cancelled, and with it the update to {version}"
+            words = f"the update to {version} was cancelled with campaign {by.name!r}"
         else:
             words = f"an operator cancelled the update to {version}"
         return (waiting or words) + quiet
@@ -59,18 +59,19 @@ def why(session: Session, device: Device, now: float) -> str:
         return f"it runs {version}"
     if assignment.restored:
         return (
-            "a backup was restored: the device's next report says whether it still needs "
+            "a backup was restored: the device's next report will show whether it still needs "
             f"{version}{quiet}"
         )
     campaign = assignment.campaign
     if campaign and campaign.state != campaign_rules.RUNNING:
         reason = f" ({campaign.reason})" if campaign.reason else ""
-        until = "any more" if campaign.state in campaign_rules.ENDED else "until resumed"
-        return f"campaign {campaign.name!r} is {campaign.state}{reason}: no pushes {until}"
+        ended = campaign.state in campaign_rules.ENDED
+        pushes = "no more pushes" if ended else "no pushes until it is resumed"
+        return f"campaign {campaign.name!r} is {campaign.state}{reason}: {pushes}"
     by_ddi = device.transport == DDI
     if device.last_seen is None:
         if by_ddi:
-            return "the device has never polled; it gets the update when it first does"
+            return "the device has never polled; it gets the update at its first poll"
         return "the device has never reported; the cloud will push after the first report"
     if state == assignment_states.RETRY:
         wait = max((assignment.next_push_at or now) - now, 0)
@@ -94,7 +95,8 @@ def why(session: Session, device: Device, now: float) -> str:
         # With a code, the message is from an earlier failure.
         notice = assignment.result_msg if assignment.result_code is None else None
         said = f": {notice}" if notice else ""
-        return f"pushed {assignment.pushes} times, but the download has not started{said}{quiet}"
+        times = "once" if assignment.pushes == 1 else f"{assignment.pushes} times"
+        return f"pushed {times}, but the download has not started{said}{quiet}"
     return f"the cloud will push after the device's next report{quiet}"
 
 

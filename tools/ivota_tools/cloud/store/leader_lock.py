@@ -66,10 +66,10 @@ class Leader:
                     assert self._connection
                     self._connection.execute(text("SELECT 1"))
                 elif self._lock():
-                    log.info("this process leads now")
+                    log.info("this process is now the leader")
                     self._begin()
             except (SQLAlchemyError, CloudError) as error:
-                log.warning("this process does not lead: %s", error)
+                log.warning("this process is not the leader: %s", error)
                 self._end()
 
     def _begin(self) -> None:
