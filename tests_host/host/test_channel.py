@@ -145,7 +145,7 @@ def test_a_newer_release_outlives_a_share_and_not_a_withdrawal(
     again = Channel(channel.folder, channel._key, said.append)
     again.withdraw("0.3")
     assert [each.version for each in again.index.tracks["stable"]] == ["0.2"]
-    assert said == ["0.4 is withdrawn, too: publish it again to offer it"]
+    assert said == ["0.4 is also withdrawn: publish it again to offer it"]
     again.publish(build("0.4"), not_before=1 << 40)
     assert [each.version for each in again.index.tracks["stable"]] == ["0.2", "0.4"]
 

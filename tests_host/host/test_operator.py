@@ -718,17 +718,17 @@ def test_an_old_page_and_a_second_click_do_nothing_by_accident(console):
     assert targets("a") == [firmware]
     other = console.upload("0.3", data=b"newer")["id"]
     console.api.push("P/b", "0.3")
-    assert "is being updated to 0.3 now" in update("b") and targets("b") == [other]
+    assert "is already updating to 0.3" in update("b") and targets("b") == [other]
     with console.cloud.database.writing() as session:
         session.get(models.Device, numbers["c"]).version = "0.3"
-    assert "P/c runs 0.3 now" in update("c") and targets("c") == []
+    assert "P/c now runs 0.3" in update("c") and targets("c") == []
 
     console.add(["new"], status="pending")
     console.page.get("/")
     console.add(["stranger"], status="pending")
-    assert "it is 2 now, not 1" in console.page.post("/pending/accept", expected="1")
+    assert "has changed from 1 to 2" in console.page.post("/pending/accept", expected="1")
     assert "form is not complete" in console.page.post("/pending/accept")
-    console.refused("it is 2 now, not 1", console.api.accept_pending, 1)
+    console.refused("has changed from 1 to 2", console.api.accept_pending, 1)
     assert len(console.api.devices("pending")) == 2
     assert "Accepted 2 devices" in console.page.post("/pending/accept", expected="2")
 
@@ -779,7 +779,7 @@ def test_a_query_changes_many_devices(console, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(typer, "confirm", confirm)
-        assert "it is 6 now, not 5; nothing was changed" in console.ivota(*retire, code=1)
+        assert "has changed from 5 to 6; nothing was changed" in console.ivota(*retire, code=1)
     assert asked[0].startswith(f"Retire 5 devices that match '{old}'?")
     assert {each["status"] for each in console.api.devices()} == {"accepted", "pending"}
     assert "6 retired" in console.ivota(*retire, given="y\n")
@@ -806,7 +806,7 @@ def test_a_query_changes_many_devices(console, monkeypatch):
     # A later part can only continue its own action.
     entry = console.api.audit()[before]["id"]
     order = {"query": "all", "action": "tag", "add": ["x"], "entry": entry}
-    console.refused("not about this", console.api._object, "POST", "query/action", json=order)
+    console.refused("does not belong", console.api._object, "POST", "query/action", json=order)
     assert tags("a") == ["beta"]
 
 

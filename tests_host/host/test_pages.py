@@ -251,7 +251,7 @@ def test_an_operator_runs_a_campaign(console):
         visitor.get("/campaigns/new")
         assert "thermometer 0.3 was created" in create(**{**form, "name": ""})
         assert "Third started" in visitor.post(f"{url}/start")
-        assert "is cancelled. No more updates are pushed" in visitor.post(f"{url}/cancel")
+        assert "is cancelled. The cloud pushes nothing more" in visitor.post(f"{url}/cancel")
 
 
 def test_an_operator_names_groups(console, viewer):

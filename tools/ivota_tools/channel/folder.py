@@ -80,16 +80,20 @@ class Channel:
         made = releases.inspect(source)
         releases.check_usable(made)
         if made.kind == "patch":
-            raise ChannelError(f"{source} is a patch: publish the full firmware; deltas are added")
+            raise ChannelError(
+                f"{source} is a patch: publish the full firmware, and ivota makes the deltas"
+            )
         payload, trailer = split(source.read_bytes())
         if trailer:
             verify(source.read_bytes(), [self._key.public])
             if target not in (None, trailer.header.target) or sequence is not None:
-                raise ChannelError(f"{source} is already signed: its target and sequence are set")
+                raise ChannelError(f"{source} is already signed with a target and a sequence")
             target, sequence = trailer.header.target, trailer.header.sequence
         version = version or made.version
         if not version or made.version not in (None, version):
-            raise ChannelError(f"{source} is version {made.version!r}: add the right --version")
+            raise ChannelError(
+                f"{source} has version {made.version!r}: specify the right --version"
+            )
         digest = hashlib.sha256(payload).hexdigest()
         self._check_new(version, target, digest, track)
         sequence = self._next_sequence(sequence)
@@ -134,7 +138,7 @@ class Channel:
         for newer in self.index.tracks[track]:
             if newer.target == bad.target and newer.sequence > bad.sequence:
                 self._mark_withdrawn(newer, track)
-                self._note(f"{newer.version} is withdrawn, too: publish it again to offer it")
+                self._note(f"{newer.version} is also withdrawn: publish it again to offer it")
         self.index = tracks.remove(self.index, track, bad)
         return self._add(
             data, good.release.version, signer, track, good.payload_sha256, 100, None, DELTAS
@@ -207,7 +211,7 @@ class Channel:
         )
         self.index, ended = tracks.add(self.index, track, new)
         for each in ended:
-            self._note(f"the rollout of {each.version} ends: {version} takes its place")
+            self._note(f"the rollout of {each.version} ends: {version} replaces it")
         self.history.append(Known(track, new, digest))
         self._write()
         return new

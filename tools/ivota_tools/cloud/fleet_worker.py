@@ -81,7 +81,7 @@ class FleetWorker:
         """Start to push and to do what time brings. Raises CloudError."""
         database, settings = self._database, self._settings
         if wrong := campaign_counts.repair(database):
-            log.warning("corrected the numbers of devices of campaigns %s", wrong)
+            log.warning("corrected the device counts of campaigns %s", wrong)
         self.timed = TimedWork(database, self._keep, settings.back_off.most_s, self._measurements)
         self._sweeper = FileSweeper(database, self._store)
         self._sweeper.start()

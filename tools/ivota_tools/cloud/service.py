@@ -313,7 +313,7 @@ class Cloud:
         virtual_host = self._external.virtual_host
         made = BrokerSignIn(Credentials(database), self._secret, self._prefix, virtual_host)
         path = made.write_settings(self.folder, self.public_url)
-        log.info("RabbitMQ asks this cloud about devices with the settings in %s", path)
+        log.info("settings with which RabbitMQ asks this cloud about sign-ins: %s", path)
         return made
 
     def _start_broker(self, database: Database, places: Room) -> Address:

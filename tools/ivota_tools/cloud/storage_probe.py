@@ -61,7 +61,7 @@ class Probe:
         # Later callers do not wait as long: a hanging write is reported immediately.
         if not self._done.wait(left_s):
             silent = time.monotonic() - self._began
-            return f"the database has accepted no write for {max(silent, WAIT_S):.0f} s"
+            return f"the database has not accepted a write for {max(silent, WAIT_S):.0f} s"
         return self._problem
 
     def _write(self) -> None:

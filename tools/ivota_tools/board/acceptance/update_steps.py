@@ -103,7 +103,7 @@ def cut(rig: Rig) -> Seen:
     rig.finish(release, begun)
     made = len(rig.http.cuts) - cuts
     if made < 3:
-        raise Failed(f"the download was over after {made} of 3 cuts")
+        raise Failed(f"the download ended after {made} of 3 cuts")
     return _resumed(rig, release, received, f"{made} cuts of the download, 1 of MQTT's link")
 
 

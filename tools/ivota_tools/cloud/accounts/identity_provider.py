@@ -173,7 +173,9 @@ class IdentityProvider:
                     found = client.get(self.issuer.rstrip("/") + path).raise_for_status().json()
                     if found["issuer"] != self.issuer:
                         named = str(found["issuer"])[:100]
-                        raise ValueError(f"its issuer is {named!r}: set --oidc-issuer to it")
+                        raise ValueError(
+                            f"its issuer is {named!r}: set --oidc-issuer to this value"
+                        )
                     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
                         self._expect_secure(found[name])
                     keys = client.get(found["jwks_uri"]).raise_for_status().json()
@@ -225,7 +227,7 @@ class IdentityProvider:
         name = claims.get(self._name_claim)
         if not isinstance(name, str) or not name:
             raise ProviderError(
-                f"{self.host} does not say who you are: the claim {self._name_claim!r} is missing."
+                f"{self.host} did not identify you: the claim {self._name_claim!r} is missing."
             )
         if self._name_claim == "email" and claims.get("email_verified") is not True:
             raise ProviderError(f"{self.host} has not verified your e-mail address.")
@@ -239,7 +241,7 @@ class IdentityProvider:
         role = next((role for role in reversed(ROLES) if role in mine), None)
         if role is None:
             raise ProviderError(
-                f"{name[:100]} is in no group that may use this console. Ask an admin which group "
-                f"of {self.host} you need."
+                f"{name[:100]} is not in a group that may use this console. Ask an admin which "
+                f"group of {self.host} you need."
             )
         return Identity(f"{self.issuer} {claims['sub']}", name, role)

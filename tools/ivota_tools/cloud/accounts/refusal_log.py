@@ -13,10 +13,10 @@ from .token_guess_delay import WrongTries
 
 # For each counter: its words in the log, and its action in the audit log.
 _KINDS = {
-    "token": ("a token of the API", "token refused"),
-    "console": ("a sign-in to the console", "sign-in refused"),
-    "device": ("sign-in of devices", "device sign-in refused"),
-    "ddi": ("a token of DDI", "ddi token refused"),
+    "token": ("API token", "token refused"),
+    "console": ("console sign-in", "sign-in refused"),
+    "device": ("device sign-in", "device sign-in refused"),
+    "ddi": ("DDI token", "ddi token refused"),
 }
 
 

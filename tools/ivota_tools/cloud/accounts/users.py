@@ -103,7 +103,7 @@ def _free(session: Session, name: str) -> str:
 def set_password(session: Session, user: User, password: str, who: str, keep: int = 0) -> None:
     """Change a password and sign out every browser except `keep`. Raises UserError."""
     if user.by_provider:
-        raise UserError(f"{user.name} has no password here, but signs in at the provider", 409)
+        raise UserError(f"{user.name} has no password here: the identity provider manages it", 409)
     user.password = hashed(user.name, password)
     session.execute(delete(SignIn).where(SignIn.user_id == user.id, SignIn.id != keep))
     revoke(session)
@@ -114,7 +114,7 @@ def set_role(session: Session, user: User, role: str, who: str) -> None:
     """Change a user's role. Raises UserError if no admin would be left."""
     _check_role(role)
     if user.by_provider:
-        raise UserError(f"the groups at the identity provider decide {user.name}'s role", 409)
+        raise UserError(f"the identity provider's groups determine {user.name}'s role", 409)
     if role != ADMIN:
         _keep_an_admin(session, user)
     user.role = role

@@ -39,15 +39,15 @@ class RouteProbe:
     def succeeded(self) -> None:
         self._next = self._clock() + EVERY_S
         if self.problem:
-            log.info("RabbitMQ has a route for reports again")
+            log.info("RabbitMQ routes reports again")
         self.problem = None
 
     def failed(self) -> None:
         self._next = self._clock() + EVERY_S
         if self.problem is None:
             self.problem = (
-                "it had no route from the devices' topics to the queues of the cloud, and has "
-                "dropped reports; the cloud has created it again"
+                "it had no route from the devices' topics to the cloud's queues, and dropped "
+                "reports; the cloud has created the route again"
             )
             log.error("RabbitMQ loses reports: %s", self.problem)
 

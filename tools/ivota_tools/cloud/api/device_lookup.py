@@ -50,11 +50,11 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
     if not new:
         raise HTTPException(
             404,
-            f"no device {name!r} has reported yet; list the known devices with `ivota devices`"
-            + otherwise,
+            f"no device named {name!r} has reported yet; list the known devices with "
+            f"`ivota devices`{otherwise}",
         )
     if not (0 < len(product_id) <= NAME_MOST and 0 < len(device_name) <= NAME_MOST):
-        raise HTTPException(422, f"{name!r} is not PRODUCT/NAME")
+        raise HTTPException(422, f"{name!r} is not a device name: use PRODUCT/NAME")
     if any(c in "+#" for c in name) or not name.isprintable():
         raise HTTPException(422, f"{name!r} cannot be part of an MQTT topic")
     if ";" in name:

@@ -56,9 +56,9 @@ def enroll(
     for each in given:
         device = find_device(session, each.device, new=True)
         if device.name != each.device:
-            raise HTTPException(422, f"{each.device!r} is not PRODUCT/NAME")
+            raise HTTPException(422, f"{each.device!r} is not a device name: use PRODUCT/NAME")
         if device.secret or (device.status == ACCEPTED and device.first_seen is not None):
-            has, do = "is part of the fleet", "set its application, hardware and tags instead"
+            has, do = "belongs to the fleet", "set its application, hardware and tags instead"
             if device.secret:
                 has, do = "has a secret", "replace its secret on the device's page"
             raise HTTPException(409, f"{device.name} already {has}; {do}")

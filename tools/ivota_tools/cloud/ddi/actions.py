@@ -162,7 +162,7 @@ def _added(session: Session, tenant: str, name: str, now: float, rules: Rules) -
         event_counters.count(session, {FORGOTTEN: forgotten})
     device = find(session, tenant, name)
     if device is None:
-        raise ActionError("the device is not known", 404)
+        raise ActionError("this device does not exist", 404)
     return device
 
 

@@ -211,7 +211,7 @@ def routes(
         with database.reading() as session:
             if found := _open_firmware(session, name, module):
                 return found
-        raise ActionError("no open action of the device has this artifact")
+        raise ActionError("this artifact is not part of an open action of the device")
 
     def _open_firmware(session: Session, name: str, module: int) -> Firmware | None:
         device = actions.find(session, tenant, name)

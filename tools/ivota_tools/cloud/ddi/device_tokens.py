@@ -59,4 +59,6 @@ def may_speak_for(session: Session, scheme: str, word: str, device: Device | Non
 def expect_no_board(device: Device) -> None:
     """Raise UserError for a device of MQTT: a token of DDI must not take it over."""
     if device.transport != DDI and (device.last_seen is not None or device.secret):
-        raise UserError(f"{device.name} updates by MQTT: choose another name for DDI", 409)
+        raise UserError(
+            f"{device.name} already updates through MQTT: choose another name for DDI", 409
+        )

@@ -26,6 +26,6 @@ class RequestRate:
         budget = self._budgets.setdefault(name, DeviceBudget(self._budget))
         if not budget.has(size):
             raise HTTPException(
-                429, "too many requests of this device", {"Retry-After": str(WAIT_S)}
+                429, "too many requests from this device", {"Retry-After": str(WAIT_S)}
             )
         await budget.take(size)

@@ -94,7 +94,9 @@ class StateCollector(Collector):
             intake.queued if intake else 0,
         )
         yield GaugeMetricFamily(
-            "ivota_queue_bytes", "Their size.", intake.queued_bytes if intake else 0
+            "ivota_queue_bytes",
+            "Size of the reports that are not stored yet.",
+            intake.queued_bytes if intake else 0,
         )
         yield _labelled(
             GaugeMetricFamily("ivota_connections", "Open connections.", labels=["listener"]),

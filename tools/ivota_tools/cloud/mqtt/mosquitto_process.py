@@ -133,7 +133,9 @@ class Broker:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         # A second broker would replace the socket.
-        taken = f"another process has its broker in {self._folder}: both need the same --broker"
+        taken = (
+            f"another process runs its broker in {self._folder}: start both with the same --broker"
+        )
         self._lock = Alone(self._folder, taken)
         if len(str(self.path)) > PATH_MOST and self._short is None:
             self._short = tempfile.TemporaryDirectory(prefix="ivota-")  # for this user alone

@@ -254,7 +254,7 @@ class PskProtocol(asyncio.Protocol):
 
     def _failed(self, error: SSL.Error) -> None:
         self._flush()  # the alert with the reason
-        log.info("TLS with %s refused: %s", self.identity or "a client", _words(error))
+        log.info("TLS connection of %s rejected: %s", self.identity or "a client", _words(error))
         if self.lower:
             self.lower.close()
 
@@ -304,4 +304,6 @@ class _PskTransport(asyncio.Transport):
 
 def _words(error: SSL.Error) -> str:
     stack = error.args[0] if error.args else None
-    return str(stack[0][-1]) if isinstance(stack, list) and stack else "it has left"
+    return (
+        str(stack[0][-1]) if isinstance(stack, list) and stack else "the client has disconnected"
+    )

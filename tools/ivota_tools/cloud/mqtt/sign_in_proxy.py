@@ -212,19 +212,19 @@ class Front:
         if certificate and known is None:
             known = self._credentials.holder(certificate)
             if known is None:
-                raise Refused("the certificate is revoked or names no device", BAD_PASSWORD)
+                raise Refused("the certificate is revoked or does not name a device", BAD_PASSWORD)
         client_id, user, password = connect.client_id, connect.user, connect.password
         if known is None or password:
             found = self._credentials.check(client_id, user, password)
             if found is None:
-                raise Refused(f"{client_id!r} is not signed", BAD_PASSWORD)
+                raise Refused(f"{client_id!r} has sent no valid secret", BAD_PASSWORD)
             if known is None:
                 return found
         if client_id != known.name.replace("/", "", 1) or user.partition(";")[0] not in (
             "",
             client_id,
         ):
-            raise Refused(f"{known.name} connects as {client_id!r}", BAD_PASSWORD)
+            raise Refused(f"{known.name} connected as {client_id!r}", BAD_PASSWORD)
         link = known.name, known.mark
         if link not in self._credentials.still([link]):
             raise Refused(f"{known.name} is no longer allowed to sign in", BAD_PASSWORD)

@@ -28,9 +28,9 @@ class TopicPrefix:
                 "with / between parts, as in fleet/ota"
             )
         if len(self.text) > PREFIX_MOST:
-            raise CloudError(f"--topic-prefix has at most {PREFIX_MOST} characters")
+            raise CloudError(f"--topic-prefix must have at most {PREFIX_MOST} characters")
         if self.text.startswith(("$SYS", "$share")):
-            raise CloudError(f"--topic-prefix {self.text!r}: brokers use these topics themselves")
+            raise CloudError(f"--topic-prefix {self.text!r}: brokers reserve these topics")
 
     def outward(self, topic: str) -> str:
         """Return a topic as the broker knows it."""

@@ -59,7 +59,7 @@ def make_pages(setting: Setting) -> Starlette:
         words = error.detail if isinstance(error, HTTPException) else ""
         if status == 500:
             _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-            words = "Your change may not have been saved. See the log of the cloud for details."
+            words = "Your change may not have been saved. See the cloud's log for details."
         elif words in ("Not Found", "Method Not Allowed"):
             words = "This page does not exist."
         try:

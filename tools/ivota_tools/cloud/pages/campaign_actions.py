@@ -74,7 +74,7 @@ def cancel(visit: Visit) -> str:
     with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
     campaign_actions.cancel(visit.database, campaign.id, time.time(), visit.who)
-    return f"{campaign.name} is cancelled. No more updates are pushed."
+    return f"{campaign.name} is cancelled. The cloud pushes nothing more."
 
 
 def delete(visit: Visit) -> str:

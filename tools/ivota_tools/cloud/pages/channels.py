@@ -55,7 +55,7 @@ def offer(visit: Visit) -> str:
         share=share,
         serial=int(serial),
     )
-    return f"The channel of {channel.product} offers it to {share} % of the boards in {track}."
+    return f"The channel of {channel.product} now offers it to {share} % of the boards in {track}."
 
 
 def end(visit: Visit) -> str:

@@ -50,9 +50,9 @@ class Order:
         device_query.expect_words(self.query)
         tags, kind = bool(self.add or self.remove), (self.application, self.hardware)
         if tags != (self.action == TAG):
-            raise TagError("specify tags to add or to remove, with the action tag only")
+            raise TagError("only the action tag needs tags to add or remove")
         if (kind != (None, None)) != (self.action == PROPERTIES):
-            raise TagError("specify application or hardware, with the action properties only")
+            raise TagError("only the action properties needs an application or hardware")
 
     def detail(self) -> dict[str, object]:
         """Return what the audit log has about the order."""
@@ -101,8 +101,8 @@ def do_part(
             count = device_query.count(session, order.query, now)
             if count != expected:
                 raise StatusError(
-                    f"the number of devices that match {order.query!r} has changed: it is {count} "
-                    f"now, not {expected}; nothing was changed"
+                    f"the number of devices that match {order.query!r} has changed from "
+                    f"{expected} to {count}; nothing was changed"
                 )
         most = min(most, PART)
         ids = device_query.ids(session, order.query, now, after, most)
@@ -159,6 +159,6 @@ def _note(session: Session, order: Order, who: str, number: int | None, changed:
     before = said.pop("devices", 0)
     same = audit_log.as_text(said) == audit_log.as_text(detail)
     if not found or not same or (found.who, found.action) != (who[:128], action):
-        raise TagError(f"entry {number} of the audit log is not about this action")
+        raise TagError(f"entry {number} of the audit log does not belong to this action")
     found.detail = audit_log.as_text({**detail, "devices": before + changed})
     return number

@@ -97,9 +97,9 @@ def push_newer(session: Session, device: Device, firmware: Firmware, who: str) -
     if attempt and attempt.state not in assignment_states.CLOSED:
         if attempt.firmware_id == firmware.id:
             return False
-        raise StatusError(f"{device.name} is being updated to {attempt.firmware.version} now")
+        raise StatusError(f"{device.name} is already updating to {attempt.firmware.version}")
     if running is None or not is_older(running, firmware.version):
-        raise StatusError(f"{device.name} runs {running or 'an unknown version'} now")
+        raise StatusError(f"{device.name} now runs {running or 'an unknown version'}")
     push(session, device, firmware, who)
     return True
 
@@ -160,8 +160,8 @@ def accept_pending(session: Session, who: str, expected: int | None = None) -> i
     """
     if expected is not None and (now := device_acceptance.pending(session)) != expected:
         raise StatusError(
-            f"the number of pending devices has changed: it is {now} now, not {expected}; nothing "
-            "was changed"
+            f"the number of pending devices has changed from {expected} to {now}; nothing was "
+            "changed"
         )
     count = device_acceptance.accept_all(session)
     audit_log.note(session, who, "device accept", "all pending devices", devices=count)

@@ -48,7 +48,9 @@ def note(session: Session, webhooks: Webhooks, name: str, data: dict[str, Any]) 
             WebhookMessage.target == target.name, WebhookMessage.next_at.is_not(None)
         )
         if (session.scalar(waiting) or 0) >= WAITING_MOST:
-            log.error("too many messages wait for the webhook at %s: one is lost", target.host)
+            log.error(
+                "too many messages are waiting for the webhook at %s: one was dropped", target.host
+            )
             continue
         session.add(
             WebhookMessage(

@@ -69,10 +69,12 @@ class WebhookSender:
                 for target in self._webhooks.targets:
                     self.deliver(target)
             except SQLAlchemyError as error:
-                log.error("webhooks wait for the database: %s", getattr(error, "orig", error))
+                log.error(
+                    "webhooks are waiting for the database: %s", getattr(error, "orig", error)
+                )
             except Exception:  # the cloud is stopping, or a bug: the fleet must not notice
                 if not self._stop.is_set():
-                    log.exception("a webhook has failed")
+                    log.exception("cannot send webhook messages")
 
     def deliver(self, target: Target) -> None:
         """Send the messages that are due, oldest first, until one fails."""
@@ -91,7 +93,7 @@ class WebhookSender:
                 self._failed(message, problem)
                 session.merge(message)
                 self._forget_dead(session, target)
-            log.warning("the webhook at %s fails: %s", target.host, problem)
+            log.warning("the webhook at %s failed: %s", target.host, problem)
             if message.next_at is not None:
                 return
 
