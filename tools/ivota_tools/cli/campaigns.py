@@ -111,7 +111,7 @@ def campaign_create(
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan, and create nothing.")
+        bool, typer.Option("--dry-run", help="Show the plan without creating a campaign.")
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -186,7 +186,7 @@ def campaign_show(
 
 @campaign.command("watch")
 def campaign_watch(number: Id, as_json: AsJson = False) -> None:
-    """Follow a campaign live until it ends, it stops, or you press Ctrl-C."""
+    """Follow a campaign live until it ends or stops, or you press Ctrl-C."""
     shown: Json | None = None
     with Client() as client, views.live(out) as update:
         try:
@@ -213,7 +213,10 @@ def campaign_start(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a draft, or a scheduled campaign early, after you confirm the plan."""
+    """Start a draft, or start a scheduled campaign early.
+
+    The command shows the plan and asks first.
+    """
     with Client() as client:
         if client.campaign(number)["state"] in ("draft", "scheduled"):
             err.print(views.plan_view(client.campaign_plan(number)), markup=False)
@@ -267,7 +270,7 @@ def campaign_delete(
 
 @campaign.command("retry")
 def campaign_retry(number: Id, as_json: AsJson = False) -> None:
-    """Retry a campaign, but only on the devices that failed."""
+    """Retry the failed devices of a campaign."""
     with Client() as client:
         found = client.retry_campaign(number)
     show(found, as_json, "retrying {devices} devices".format_map)

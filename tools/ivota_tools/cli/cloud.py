@@ -86,7 +86,7 @@ def cloud(
 
 @functools.wraps(cloud, assigned=("__annotations__",))
 def intake(ctx: typer.Context, **_: Any) -> None:
-    """Store the reports of a large fleet; RabbitMQ shares them among several processes.
+    """Store the reports of a large fleet; RabbitMQ distributes them among several processes.
 
     One of the `ivota intake` processes also sends pushes and runs campaigns.
 

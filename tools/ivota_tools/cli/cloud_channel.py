@@ -69,7 +69,7 @@ def offer(
     ] = channels.DELTAS,
     as_json: AsJson = False,
 ) -> None:
-    """Offer firmware from the cloud in a channel, or change the share of an offer.
+    """Offer the cloud's firmware in a channel, or change the share of an offer.
 
     The cloud signs the index with its --channel-key. The channel offers the
     firmware and the deltas exactly as `ivota release` signed and uploaded them.

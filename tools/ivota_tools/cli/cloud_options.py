@@ -26,7 +26,7 @@ Action = Annotated[
     Subcommand | None,
     typer.Argument(
         metavar="[check-config]",
-        help="Check the configuration and show each setting with its source; start nothing.",
+        help="Only check the configuration, and show each setting with its source.",
         show_default=False,
     ),
 ]
@@ -93,7 +93,7 @@ Store = Annotated[
     typer.Option(
         metavar="S3-URL",
         envvar="IVOTA_STORE",
-        help="Keep firmware in this object store, s3://BUCKET/PREFIX instead of the data "
+        help="Keep firmware in this object store (s3://BUCKET/PREFIX) instead of the data "
         "directory. Endpoint, region and credentials come from AWS_… variables and files.",
     ),
 ]
@@ -138,7 +138,7 @@ DeviceCa = Annotated[
     list[str] | None,
     _option(
         "PRODUCT=FILE",
-        "CA (PEM) whose certificates devices of PRODUCT may sign in with; repeatable.",
+        "CA (PEM) that issues the sign-in certificates of PRODUCT's devices; repeatable.",
     ),
 ]
 DeviceCrl = Annotated[

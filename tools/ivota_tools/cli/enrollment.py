@@ -54,7 +54,7 @@ def add(
     ] = Path("board.json"),
     as_json: AsJson = False,
 ) -> None:
-    """Enroll a device and write the board.json for its board.
+    """Enroll a device and write its board.json.
 
     The command asks for the Wi-Fi password, or reads it from IVOTA_WIFI_PASSWORD.
     Only the board.json contains the password.
@@ -86,8 +86,9 @@ def import_(
     ] = Path("boards"),
     as_json: AsJson = False,
 ) -> None:
-    """Enroll the devices in a CSV file, all or none, and write a board.json for each.
+    """Enroll all devices in a CSV file, and write a board.json for each.
 
+    If one of the devices cannot be enrolled, the command enrolls none.
     --wifi applies to devices whose columns wifi and wifi_password are empty. The
     command asks for the password of this network, or reads it from
     IVOTA_WIFI_PASSWORD. The cloud gets no Wi-Fi password.
