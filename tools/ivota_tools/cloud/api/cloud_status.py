@@ -19,12 +19,12 @@ class Addresses(BaseModel):
     """Where the cloud listens. `broker` is the address of an external one."""
 
     api_url: str
-    public_url: str = Field(description="Where devices download.")
+    public_url: str = Field(description="Where devices download firmware.")
     console_url: str
     http_port: int
     mqtt_host: str
     mqtt_port: int
-    psk_port: int | None = Field(description="For devices whose secret is the key of TLS.")
+    psk_port: int | None = Field(description="For devices that use their secret as the TLS key.")
     broker: str | None
     data: str
 
@@ -38,7 +38,7 @@ class CloudOut(Addresses):
     store_problem: str | None = Field(description="Why the cloud cannot store or read firmware.")
     mqtt_connected: bool
     standby: bool
-    sign_in: bool = Field(description="Devices must sign in.")
+    sign_in: bool = Field(description="Whether devices must sign in.")
     database: str = Field(description="file or postgresql.")
     certificate_expires_at: float | None = Field(description="null: without TLS.")
     backup_at: float | None = Field(description="null: never, or from another machine.")

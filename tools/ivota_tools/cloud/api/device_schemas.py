@@ -40,7 +40,7 @@ class DeviceOut(BaseModel):
     failure_code: int | None = Field(description="Result code of this update's last failure.")
     failure_msg: str | None
     left_target: bool = Field(description="The device has reported another version since `done`.")
-    unasked: bool = Field(description="Nobody has requested the file since the push.")
+    unasked: bool = Field(description="No device has requested the file since the push.")
     pushes: int
     failures: int
     next_push_at: float | None
@@ -52,11 +52,11 @@ class DeviceOut(BaseModel):
         "update), retry, or null."
     )
     status: str = Field(description="accepted, pending or retired.")
-    transport: str = Field(description="mqtt, or ddi: how the device learns of an update.")
+    transport: str = Field(description="How the device gets its updates: mqtt or ddi.")
     flooded_at: float | None = Field(description="When the device last exceeded its rate limit.")
     report_interval_s: int | None = Field(
-        description="How often the device reports its version, in seconds, as the cloud's last "
-        "answer said; null: as it is configured."
+        description="How often the device reports its version, in seconds, as set by the "
+        "cloud's last answer; null: the device's own configuration applies."
     )
     revision: int
 

@@ -17,7 +17,7 @@ class GroupIn(In):
     report_interval_s: Interval | Literal["none"] | None = Field(
         default=None,
         description="How often boards in the group report their version, in seconds. "
-        "null or omitted: as before; none: as the boards are configured.",
+        "null or omitted: unchanged; none: the boards' own configuration applies.",
     )
 
 
@@ -30,5 +30,5 @@ class GroupOut(Row):
     devices: int
     report_interval_s: int | None = Field(
         description="How often boards in the group report their version, in seconds; "
-        "null: as the boards are configured."
+        "null: the boards' own configuration applies."
     )

@@ -68,6 +68,6 @@ class WhyOut(BaseModel):
     watchdog_resets: int
     watchdog_reset_at: float | None
     group_interval_s: int | None = Field(
-        description="The report interval that a group sets for the device; null: none does."
+        description="The report interval that a group sets for the device; null: no group does."
     )
-    interval_group: str | None = Field(description="The name of this group.")
+    interval_group: str | None = Field(description="Name of this group.")

@@ -212,7 +212,7 @@ def _expect_same_purpose(known: Firmware, application: str | None, hardware: str
             for_what = f"for the {what} {has}" if has else f"without {what}"
             raise FirmwareError(
                 409,
-                f"this file is already uploaded as {known.version} {for_what}, not for {given}: "
+                f"this file was already uploaded as {known.version} {for_what}, not for {given}: "
                 "to change that, delete the firmware first",
             )
 

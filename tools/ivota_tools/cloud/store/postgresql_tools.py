@@ -121,4 +121,4 @@ def _started(
 
 def _check(name: str, program: subprocess.Popen[str], told: str) -> None:
     if program.returncode:
-        raise CloudError(f"{name} has failed: {told.strip() or program.returncode}")
+        raise CloudError(f"{name} failed: {told.strip() or program.returncode}")
