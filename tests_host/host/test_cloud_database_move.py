@@ -153,7 +153,7 @@ def test_what_is_refused_changes_nothing(data, url, tmp_path):
     with sqlite3.connect(data / "ivota.db") as one:
         one.execute("UPDATE devices SET version = ? WHERE id = 1", ("x" * 900,))
     before = content(data / "ivota.db")
-    refused(r"has not taken the fleet: value too long .*COPY devices, line 1, column version")
+    refused(r"the fleet to PostgreSQL: value too long .*COPY devices, line 1, column version")
     assert not any(content(url).values())
     other = Database(url)
     with other.writing() as session:

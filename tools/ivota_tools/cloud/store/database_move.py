@@ -50,7 +50,9 @@ def move(data: Path, url: str, progress: Begin = silent) -> Moved:
     """
     file = data / SQLITE
     if not file.is_file():
-        raise CloudError(f"the database {file} does not exist: specify the data directory")
+        raise CloudError(
+            f"the database {file} does not exist: specify the data directory with --data"
+        )
     with contextlib.closing(Alone(data)), _errors(file):
         Database(file).close()  # gives it the newest tables
         with contextlib.closing(Database(url)) as to, contextlib.closing(_opened(file)) as source:
@@ -85,7 +87,7 @@ def _copy(source: sqlite3.Connection, session: Session, name: str, progress: Beg
         if session.scalar(text(f"SELECT EXISTS (SELECT FROM {_quoted(table.name)})")):
             raise CloudError(
                 f"{name} is not empty: its table {table.name} has rows. Create a new database in "
-                "PostgreSQL and specify that"
+                "PostgreSQL and specify it"
             )
     total = sum(_count(source, table) for table in tables)
     at = progress("moving the database", total)
@@ -164,7 +166,7 @@ def _errors(file: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise CloudError(f"cannot read {file} ({error}): restore a backup of it") from None
     except (psycopg.Error, DBAPIError) as error:
-        raise CloudError(f"PostgreSQL has not taken the fleet: {_reason(error)}") from None
+        raise CloudError(f"cannot move the fleet to PostgreSQL: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:
