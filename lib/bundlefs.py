@@ -303,7 +303,7 @@ def load():
     else:
         return {}
     try:
-        # The record of a trial's watchdog (see ivota.startup): any reset but a soft one stops it.
+        # The record of a trial's watchdog (ivota.agent_setup): any reset but a soft one stops it.
         if state.get("armed") == 1 and not reset("SOFT_RESET"):
             state["armed"] = 0
             save(state)
@@ -356,7 +356,7 @@ def slot():
 
 
 def watch():
-    """Start the watchdog for the time until ivota.startup takes it over.
+    """Start the watchdog for the time until ivota.agent_setup takes it over.
 
     Not after a soft reset: it may come from a person at the prompt, and nobody would feed it.
     """
@@ -412,4 +412,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 1c983224
+# 9cf0613a

@@ -14,7 +14,7 @@ _CHUNK = const(512)
 _SAVE_MASK = const(65535)  # save the position at each multiple of 64 KiB
 
 # They leave the heap with this module.
-Target = once("download_target").Target
+Target = once("target_base").Target
 FileTarget = once("file_target").FileTarget
 
 
@@ -70,7 +70,7 @@ class Blocks:
 class ChipTarget(FileTarget):
     """The chip as a file, which resumes at the position in the checkpoint."""
 
-    receiver = "block_receiver"
+    receiver = "body_download"
 
     def __init__(self, target, device, saved):
         # This path is only a name: `on_firmware` reads the chip.
@@ -95,9 +95,9 @@ class ChipTarget(FileTarget):
 
 def open_target(target, device, push):
     """Return the target that resumes this firmware, or starts from the beginning."""
-    download_start = once("download_start")
+    download_preparation = once("download_preparation")
     saved = once("json_file").load(target.checkpoint)
-    if not saved or not download_start.matches(saved, push):
-        saved = dict(download_start.identity(push), position=0)
+    if not saved or not download_preparation.matches(saved, push):
+        saved = dict(download_preparation.identity(push), position=0)
         once("json_file").save(target.checkpoint, saved)
     return ChipTarget(target, device, saved)

@@ -83,7 +83,7 @@ def describe(error):
         text = type(error).__name__ + " " + str(error)
         if isinstance(error, OSError):
             try:
-                text = once("network_errors").words(error) or text
+                text = once("errno_texts").words(error) or text
             except (MemoryError, ImportError):  # the result code must be enough
                 pass
     return " ".join(text.split())[:120]

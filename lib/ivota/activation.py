@@ -18,9 +18,9 @@ class Installer:
         if self._work is None:
             if not firmware.slot:
                 with open(firmware.path, "rb") as file:
-                    once("bundle_compatibility").check_beginning(file, firmware.payload_size)
-            # By now, `bundle_compatibility` has left the heap.
-            self._work = once("bundle_structure").examine(self._client.state, firmware)
+                    once("boot_compatibility").check_beginning(file, firmware.payload_size)
+            # By now, `boot_compatibility` has left the heap.
+            self._work = once("bundle_check").examine(self._client.state, firmware)
         for _ in self._work:
             return False
         self._work = ()  # the checking code leaves the heap
@@ -41,7 +41,7 @@ class Installer:
             trial["echo"] = firmware.echo
         if client.config["keys"]:
             trial["sequence"] = firmware.sequence
-        into = once("esp32_image").activate if firmware.slot else activate
+        into = once("image_trial").activate if firmware.slot else activate
         into(client.state, firmware.path, trial)
         client.restart = True
         client.exit()

@@ -19,7 +19,7 @@ def run():
     # Objects that stay should be close together, so that a small heap is not fragmented. A
     # collection takes longer in a larger heap, so the free space determines when it is due.
     gc.threshold(gc.mem_free() // _SHARE)
-    client, application = once("startup").start(log)
+    client, application = once("agent_setup").start(log)
     gc.collect()
     gc.threshold(gc.mem_free() // _SHARE)
     died = None

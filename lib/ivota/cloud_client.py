@@ -123,7 +123,7 @@ class Client(ReportQueue):
             if push:
                 if report[0] != "burning":
                     self.burning = None
-                once("final_report").report_progress(self, push, *report)
+                once("result_report").report_progress(self, push, *report)
         if self.trial:
             self.trial = self.trial.step(self._confirmed)
         if self.next and not self.awaits_application():
@@ -235,12 +235,12 @@ class Client(ReportQueue):
         begins.
         """
         self._quiet_at = 0
-        once("cloud_messages").take(self, payload)
+        once("message_handler").take(self, payload)
 
     def on_skipped(self, size):
         """Report a message that was too long."""
         self._quiet_at = 0
-        once("cloud_messages").skipped(self, size)
+        once("message_handler").skipped(self, size)
 
     # Updates
 
@@ -265,7 +265,7 @@ class Client(ReportQueue):
                 job.failed(error)
             except OtaError as final:
                 self.burning = None
-                once("final_report").failed(self, job.push, final)
+                once("result_report").failed(self, job.push, final)
                 self.job = None
         # The reason does not fit in the heap beside the update.
         except (MemoryError, ImportError):

@@ -42,11 +42,11 @@ def check(found):
         _merge(part, config, "")
     for name in ("network", "hostname", "wifi", "lan", "ppp"):
         if config[name] is not None:
-            once("network_config").check(config, _merge, ConfigError)
+            once("network_settings").check(config, _merge, ConfigError)
             break
     mqtt = config["mqtt"]
-    if config["channel"] is not None or config["dialect"] == "channel":
-        once("channel").check(config, _merge, ConfigError)
+    if config["channel"] is not None or config["dialect"] == "http_channel":
+        once("http_channel").check(config, _merge, ConfigError)
     for needed, value in (  # bytes do not become names, which stay in the heap
         (b"product_id", config["product_id"]),
         (b"device_name", config["device_name"]),
@@ -131,7 +131,7 @@ def _name(text, key):
     address.
     """
     if "{mac}" in text:
-        text = text.replace("{mac}", once("network_config").mac_address(ConfigError))
+        text = text.replace("{mac}", once("network_settings").mac_address(ConfigError))
     if set(text.encode()) - set(_PLAIN + b"_.-:@") or len(text) > _NAME:
         raise ConfigError(
             "%s must be at most %d characters: letters, digits and _ . - : @" % (key, _NAME)

@@ -22,16 +22,6 @@ def reason(state, md5, version=None):
     return None
 
 
-def roll_back(state, why, reject=False):
-    """Select `previous` for the next start; that version then reports the reason."""
-    state.ended = dict(state.trial)
-    state.ended["why"] = why
-    if reject:
-        state.ended["reject"] = True
-    state.active, state.previous, state.trial = state.previous, None, None
-    once("state").save(state)
-
-
 def post(state, outbox, md5=None, reject=None, *version):
     """Store a final report until it is acknowledged; count a failure of `md5`.
 

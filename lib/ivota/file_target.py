@@ -13,7 +13,7 @@ from ivota import once
 _FAT_SYNC = const(65535)  # on FAT durable at each multiple of 64 KiB
 _CHUNK_LEAST = const(512)
 
-Target = once("download_target").Target  # leaves the heap with this module
+Target = once("target_base").Target  # leaves the heap with this module
 
 
 class FileTarget(Target):  # type: ignore[misc, valid-type]
@@ -25,11 +25,11 @@ class FileTarget(Target):  # type: ignore[misc, valid-type]
         """Open the file for reading and writing.
 
         `position`: bytes in it, after which the download resumes. `layout`: what
-        `firmware_files.block_layout` returns for its volume. `most`: bytes of the buffer; with
+        `firmware_folder.block_layout` returns for its volume. `most`: bytes of the buffer; with
         a larger one, each call does more. If the heap has no free piece of this size, the buffer
         has 512 bytes. Raises OSError if the flash fails.
         """
-        self.receiver = "block_receiver"
+        self.receiver = "body_download"
         self.digest = digest
         self.etag = etag
         self._fat, self._block_size = layout

@@ -63,7 +63,7 @@ class Entity:
 
     def __init__(self, config, client, link):
         section = config["home_assistant"]
-        messages = once("home_assistant_messages")
+        messages = once("home_assistant_payloads")
         self.client = client
         self.mode = section["mode"]
         self.node = node = messages.node(config)
@@ -118,7 +118,7 @@ class Entity:
 
     def _has_begun(self, push):
         """Return whether its download began before the last start, so somebody had agreed."""
-        stem = self.client.directory + "/" + once("firmware_files").file_stem(push.version)
+        stem = self.client.directory + "/" + once("firmware_folder").file_stem(push.version)
         known = once("json_file").load(stem + ".json")
         return known and known.get("version") == push.version and known.get("md5sum") == push.md5
 
@@ -144,7 +144,7 @@ class Entity:
         if text is not self._outbox:
             self._outbox = text
             if text:
-                self.result = once("home_assistant_messages").failure(text)
+                self.result = once("home_assistant_payloads").failure(text)
 
     # What is shown
 
@@ -191,7 +191,7 @@ class Entity:
                 topic = "homeassistant/update/%s/config" % self.node
             text = ""  # which removes the message
             if self.mode != "remove":
-                text = once("home_assistant_messages").message(kind, self, self._shown)
+                text = once("home_assistant_payloads").message(kind, self, self._shown)
             self.link.publish(topic, text, 1, True)
 
     # Called by the session

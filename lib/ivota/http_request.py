@@ -19,7 +19,7 @@ def step(job):
     """Request the missing bytes if the wait is over and the board is on a network."""
     target = job.target
     if target.position == target.size:
-        job.enter("handover")
+        job.enter("update_completion")
         return True
     if job.retry.left_ms() or not guarded_socket.hooks.online():
         return False
@@ -39,7 +39,7 @@ def step(job):
     job.response = send_request(
         url, target.position, config["http"], job.asked, bool(job.location), job.push
     )
-    job.enter("http_response")
+    job.enter("response_check")
     return True
 
 

@@ -52,7 +52,7 @@ class Link:
                     return False
                 mqtt = self.config["mqtt"]
                 self._owner.log("info", "connecting", host=mqtt["host"], port=mqtt["port"])
-                self._stream, self._client = once("mqtt_connect").dial(
+                self._stream, self._client = once("broker_connection").dial(
                     self.config, self._topics, self._deliver
                 )
                 # In ticks: the last ping, the last packet that the broker must acknowledge, and

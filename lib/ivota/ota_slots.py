@@ -30,13 +30,13 @@ def find(target, push):
     `target` is the `FileTarget`, not open. It is returned if nothing was downloaded yet:
     the first byte will decide, and a board without slots rejects an image by this byte.
     """
-    download_start = once("download_start")
+    download_preparation = once("download_preparation")
     slot = next_slot()
     checkpoint = once("json_file").load(target.checkpoint) or {}
-    ours = download_start.matches(checkpoint, push)
+    ours = download_preparation.matches(checkpoint, push)
     if ours and slot and checkpoint.get("slot") == slot.info()[4]:
         return open_slot(target, slot, checkpoint)
-    if not (ours or once("firmware_files").size_of(target.path) == push.size):
+    if not (ours or once("firmware_folder").size_of(target.path) == push.size):
         return target
     return target if _first(target.path) in (b"", once("firmware_kind").IMAGE) else None
 
@@ -64,8 +64,8 @@ def begin(target, push, kept):
     slot = next_slot()
     fits(slot, push.size)
     # Older checkpoints are no longer true about this slot.
-    once("firmware_files").clear(target.path, kept)
-    checkpoint = dict(once("download_start").identity(push), position=0, slot=slot.info()[4])
+    once("firmware_folder").clear(target.path, kept)
+    checkpoint = dict(once("download_preparation").identity(push), position=0, slot=slot.info()[4])
     once("json_file").save(target.checkpoint, checkpoint)
     return open_slot(target, slot, checkpoint)
 

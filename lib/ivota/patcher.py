@@ -11,7 +11,7 @@ from deflate import RAW, DeflateIO
 from micropython import const
 
 from ivota import OtaError, once
-from ivota.push import Push
+from ivota.firmware_offer import Push
 
 _FAILED = const(-5)
 _DIGEST = const(65536)  # bytes of flash per step: reading them takes less than an erase
@@ -25,7 +25,7 @@ def step(job):
     for _ in job.work:
         return True
     job.work = None
-    job.enter("owner_signature" if job.client.config["keys"] else "handover")
+    job.enter("owner_signature" if job.client.config["keys"] else "update_completion")
     return True
 
 
@@ -40,8 +40,8 @@ def _build(job):
     with open(push.path, "rb") as file:
         patch_header = once("patch_header")
         header = patch_header.parse(file.read(patch_header.MOST))
-        patch_base = once("patch_base")
-        slot = patch_base.next_slot(header.kind == patch_header.IMAGE)
+        patch_preparation = once("patch_preparation")
+        slot = patch_preparation.next_slot(header.kind == patch_header.IMAGE)
         del patch_header
         md5 = hexlify(header.result_md5).decode()
         state = client.state
@@ -49,18 +49,18 @@ def _build(job):
         if why:
             raise OtaError(_FAILED, why, reject=True)
         client.log("info", "expand", base=header.base_version, size=header.result_size)
-        base = patch_base.open_base(client, header, slot)
+        base = patch_preparation.open_base(client, header, slot)
         target = None
         try:
-            yield from patch_base.compare(base, header)
-            begin = patch_base.begin_slot if slot else patch_base.begin_file
+            yield from patch_preparation.compare(base, header)
+            begin = patch_preparation.begin_slot if slot else patch_preparation.begin_file
             # From littlefs 2.11.3 on, statvfs counts an open file again for each handle while
             # another one is closed; and modules are read from the bundle that is the base.
             if base:
                 base.close()
             target = begin(header, push.path, client.state, slot)
-            base = patch_base.open_base(client, header, slot)
-            del patch_base, begin  # leaves the heap before the result is built
+            base = patch_preparation.open_base(client, header, slot)
+            del patch_preparation, begin  # leaves the heap before the result is built
             file.seek(header.size)
             stream = DeflateIO(file, RAW, header.window)
             pieces = once("delta_decoder").pieces(stream, base, header.base_size, target.size)

@@ -18,7 +18,7 @@ def step(job):
     for is_busy in job.work:
         return is_busy
     job.work = None
-    job.enter("block_receiver")
+    job.enter("body_download")
     return True
 
 
@@ -53,10 +53,10 @@ def _decide(job):
     push = job.push
     state = job.client.state
     if image:
-        once("esp32_image").check(head)
+        once("image_trial").check(head)
         target = once("ota_slots").begin(files, push, (state.active, state.previous))
     else:
         files.discard()  # it may have the beginning of an image
-        target = once("download_start").open_file(files, push, state.active, state.previous)
+        target = once("download_preparation").open_file(files, push, state.active, state.previous)
     job.target = target
     target.receive(io.BytesIO(head), len(head))

@@ -15,7 +15,7 @@ _CHUNK = const(512)
 _BLOCK = const(4096)
 _SYNC = const(65535)  # save the position at each multiple of 64 KiB
 
-Target = once("download_target").Target  # leaves the heap with this module
+Target = once("target_base").Target  # leaves the heap with this module
 
 
 class SlotTarget(Target):  # type: ignore[misc, valid-type]
@@ -26,7 +26,7 @@ class SlotTarget(Target):  # type: ignore[misc, valid-type]
     patch from which it is built.
     """
 
-    receiver = "block_receiver"
+    receiver = "body_download"
 
     def __init__(self, path, checkpoint, size, digest, part, position=0, etag=None):
         super().__init__(path, checkpoint, size, etag, digest)

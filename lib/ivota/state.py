@@ -24,7 +24,7 @@ class State:
     `active` and `previous` are paths of bundles, `trial` is what the trial's reports need,
     `outbox` a final report that the cloud has not acknowledged, `last` the last one of a channel,
     `serial` the number of a channel's newest index, `sums` the MD5 of bundles by their path, for
-    boot.py, `armed` which watchdog is armed (startup), `answered` whether the cloud answers
+    boot.py, `armed` which watchdog is armed (agent_setup), `answered` whether the cloud answers
     reports of the version. Values that are missing or invalid are None; numbers are 0, and lists
     are empty. `others` has the keys of another release, which are kept as they are.
     """

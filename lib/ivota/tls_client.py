@@ -6,7 +6,7 @@ import time
 import tls
 from micropython import const
 
-from ivota import OtaError, guarded_socket, once
+from ivota import OtaError, once
 
 _FAILED = const(-5)
 _YEAR = const(2025)  # an earlier time means that the clock was never set
@@ -22,27 +22,13 @@ def wrap(raw, host, ca, own=None):
     name, or has expired. Raises `OtaError` for an invalid file.
     """
     if time.gmtime()[0] < _YEAR:
-        _set_clock()
+        once("clock").set_by_ntp()
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     context.verify_mode = tls.CERT_REQUIRED
     _each(ca, context.load_verify_locations)
     if own and own["cert"]:
         once("client_certificate").load(context, own, _each)
     return context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
-
-
-def _set_clock():
-    """Set the clock by NTP, because certificates have dates; OSError if that fails."""
-    if guarded_socket.hooks.ntp_host == "":
-        raise OSError("the clock is not set, and ntp_host is empty")
-    try:
-        import ntptime
-
-        if guarded_socket.hooks.ntp_host:
-            ntptime.host = guarded_socket.hooks.ntp_host
-        ntptime.settime()
-    except (ImportError, OSError) as error:
-        raise OSError("the clock is not set, and NTP did not answer: %s" % error)
 
 
 def _each(path, take):

@@ -22,7 +22,7 @@ class Trial:
         state = client.state
         try:
             if state.ended or "slot" in state.trial:
-                once("failed_trial").report(client)
+                once("rollback_report").report(client)
         # If the write fails, the next start repeats it; this start must be able to update.
         except OSError as error:
             client.log("error", "flash", why=describe(error))
@@ -44,7 +44,7 @@ class Trial:
             if by_broker and not self.answered:
                 state.answered = False  # the next version may be confirmed without an answer, too
             text = client.dialect.report_progress("done", trial["version"], echo=trial.get("echo"))
-            if trial.get("slot") and not once("esp32_image").confirm(client, text):
+            if trial.get("slot") and not once("image_trial").confirm(client, text):
                 return self
             path = state.active
             if path and path[-4:] == ".new":  # until now it could be built again
@@ -54,7 +54,7 @@ class Trial:
             client.log("info", "confirmed", version=trial["version"])
             return None
         if time.ticks_diff(time.ticks_ms(), self._begun) > self._limit_ms:
-            once("failed_trial").give_up(client, runs, reached, self.acked)
+            once("trial_rollback").give_up(client, runs, reached, self.acked)
         return self
 
 

@@ -18,33 +18,34 @@ class Job:
     A phase is a module of this package with a function `step(job)`, which does the next bounded
     piece of work and returns True if there is more to do at once. `enter` names the next phase:
 
-    download_start: the target is open → http_request
-    http_request: the request for the missing bytes is sent → http_response; they are all on flash
-        already → handover
-    http_response: the server answers with them → the target's `receiver`: block_receiver, or
+    download_preparation: the target is open → http_request
+    http_request: the request for the missing bytes is sent → response_check; they are all on flash
+        already → update_completion
+    response_check: the server answers with them → the target's `receiver`: body_download, or
         slot_or_file as long as the target is not known; it redirects → http_request
-    slot_or_file: the first bytes have said where the firmware goes → block_receiver
-    block_receiver: the last byte is on flash → handover
-    handover: the MD5 is right and there are `keys` → owner_signature; it is a patch → patcher;
-        it was handed over → None, which ends the update
+    slot_or_file: the first bytes have said where the firmware goes → body_download
+    body_download: the last byte is on flash → update_completion
+    update_completion: the MD5 is right and there are `keys` → owner_signature; it is a patch →
+        patcher; it was handed over → None, which ends the update
     owner_signature: an owner's signature fits → signed_claims
-    signed_claims: the payload is what was signed → handover
-    patcher: the result is on flash → owner_signature if there are `keys`, otherwise handover
+    signed_claims: the payload is what was signed → update_completion
+    patcher: the result is on flash → owner_signature if there are `keys`, otherwise
+        update_completion
     url_renewal: a fresh URL came, through `renew` → http_request
 
     After an error that may pass, the job returns to http_request; after one that calls for one
-    more download from the first byte, to download_start; after an expired URL, to url_renewal. Any
-    other error ends it (`failed`).
+    more download from the first byte, to download_preparation; after an expired URL, to
+    url_renewal. Any other error ends it (`failed`).
 
-    Other modules set two more fields: http_response sets `deadline_ms`, how long a block may take,
-    and owner_signature sets `signed`, the header for signed_claims.
+    Other modules set two more fields: response_check sets `deadline_ms`, how long a block may
+    take, and owner_signature sets `signed`, the header for signed_claims.
     """
 
     def __init__(self, client, push):
         measure_heap()
         self.client = client
         self.push = push
-        self.phase = "download_start"  # the name of the module
+        self.phase = "download_preparation"  # the name of the module
         self._step = None  # its function, once it is loaded
         self.firmware = None  # after verification: the push, or a patch's result (patcher)
         self.on_firmware = None  # receives the firmware: `on_firmware`, or an `Installer`
@@ -94,7 +95,7 @@ class Job:
         gc.collect()
         measure_heap()
         if not isinstance(error, OtaError):
-            error = once("unexpected_error").fault(self, error)
+            error = once("exception_to_error").fault(self, error)
         tries_most = self.client.config["retry"]["job_tries"]
         if (
             error.again
@@ -103,10 +104,10 @@ class Job:
             and (self.restarted or error.code != _MISMATCH)
         ):
             self.retry.failed(error.after_s)
-            if self.phase != "download_start":
+            if self.phase != "download_preparation":
                 self.enter("http_request")
         else:
-            once("failure_cleanup").failed(self, error)
+            once("failure_handler").failed(self, error)
         why = error.message
         reasons = self.reasons
         if len(reasons) < _REASONS or why in reasons:

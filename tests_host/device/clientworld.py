@@ -6,12 +6,12 @@ import json
 
 import ivota
 
-# Before `download_start`, which then has the copy that tests patch.
-import ivota.firmware_files
+# Before `download_preparation`, which then has the copy that tests patch.
+import ivota.firmware_folder
 from ivota import (  # noqa: F401
-    block_receiver,
-    download_start,
-    firmware_files,
+    body_download,
+    download_preparation,
+    firmware_folder,
     guarded_socket,
     mqtt_session,
     report_queue,
@@ -21,7 +21,7 @@ from ivota import (  # noqa: F401
 )
 from ivota import cloud_client as client_module
 from ivota import http_request as transfer_module
-from ivota import http_response as response_module
+from ivota import response_check as response_module
 from ivota import update as job_module
 from ivota.cloud_client import Client
 from ivota.state import load
@@ -172,8 +172,8 @@ class World:
             job_module,
             shutdown,
             guarded_socket,
-            block_receiver,
-            download_start,
+            body_download,
+            download_preparation,
             ivota,
             response_module,
             trial,
@@ -185,7 +185,7 @@ class World:
         ]
         if self.esp32:
             self._patches.append(installed("esp32", self.esp32))
-            self._patches.append(patched(download_start, esp32=self.esp32))
+            self._patches.append(patched(download_preparation, esp32=self.esp32))
         for patch in self._patches:
             patch.__enter__()
         return self

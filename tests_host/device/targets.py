@@ -11,10 +11,10 @@ import os
 
 from doubles.fakeesp32 import FakeEsp32
 
-# Before `download_start`, which then has the copy that tests patch.
-import ivota.firmware_files  # noqa: F401
-from ivota import download_start, firmware_files, json_file, once
-from ivota.push import Push
+# Before `download_preparation`, which then has the copy that tests patch.
+import ivota.firmware_folder  # noqa: F401
+from ivota import download_preparation, firmware_folder, json_file, once
+from ivota.firmware_offer import Push
 from support import installed, patched, read_file, tmp_dir, write_file
 
 
@@ -47,14 +47,14 @@ class FileDownload:
 
     def open(self, push):
         self.md5 = push.md5
-        stem = self._directory + "/" + firmware_files.file_stem(push.version)
-        files = firmware_files.prepare(stem, push.size)
+        stem = self._directory + "/" + firmware_folder.file_stem(push.version)
+        files = firmware_folder.prepare(stem, push.size)
         self.target = files  # as the job does: it can be discarded
         self.target = self.opened(files, push)
         return self.target.position
 
     def opened(self, files, push):
-        return download_start.open_file(files, push, *self.kept)
+        return download_preparation.open_file(files, push, *self.kept)
 
     def room(self):
         return self.target.end - self.target.position

@@ -5,7 +5,7 @@ import sys
 
 from doubles.fakeesp32 import PLAIN, FakeEsp32
 
-from ivota import agent, config_backup, guarded_socket, json_file, shutdown, startup, trial
+from ivota import agent, agent_setup, config_fallback, guarded_socket, json_file, shutdown, trial
 from ivota import state as states
 from ivota.config import ConfigError, check
 from support import Clock, installed, patched, raises, tmp_dir, write_file
@@ -27,8 +27,8 @@ def write_json(path, value):
 
 
 def loaded(path, log=None):
-    with patched(config_backup, BUNDLE=path + "/config.json"):
-        return config_backup.read(path + "/a", log)
+    with patched(config_fallback, BUNDLE=path + "/config.json"):
+        return config_fallback.read(path + "/a", log)
 
 
 def test_the_bundles_keys_come_last_and_decide():
@@ -79,24 +79,24 @@ def test_no_configuration_is_a_clear_error():
 
 
 def test_the_version_and_the_application_are_the_bundles():
-    with tmp_dir() as path, patched(startup, _APP=path):
+    with tmp_dir() as path, patched(agent_setup, _APP=path):
         write_json(path + "/ivota.json", {"version": "0.7", "format": 1})
-        assert startup.running() == ("0.7", None)
+        assert agent_setup.running() == ("0.7", None)
         write_json(path + "/ivota.json", {"version": "0.7", "format": 1, "application": "pump"})
-        assert startup.running() == ("0.7", "pump")
+        assert agent_setup.running() == ("0.7", "pump")
 
 
 def test_else_the_frozen_images():
     class Image:
         VERSION = "2.0"
 
-    with tmp_dir() as path, patched(startup, _APP=path), installed("ivota_image", Image):
-        assert startup.running() == ("2.0", None)
+    with tmp_dir() as path, patched(agent_setup, _APP=path), installed("ivota_image", Image):
+        assert agent_setup.running() == ("2.0", None)
 
 
 def test_else_the_configurations():
-    with tmp_dir() as path, patched(startup, _APP=path):
-        assert startup.running() == (None, None)
+    with tmp_dir() as path, patched(agent_setup, _APP=path):
+        assert agent_setup.running() == (None, None)
 
 
 def test_a_log_line():
@@ -199,9 +199,9 @@ class Board:
             self._values["_application"] = lambda client: self._application
         self._feed = guarded_socket.hooks.feed
         self._patches = [
-            patched(startup, **self._values),
+            patched(agent_setup, **self._values),
             patched(
-                config_backup,
+                config_fallback,
                 GIVEN=path + "/ivota.json",
                 KEPT=path + "/ivota-kept.json",
                 BUNDLE=path + "/app/config.json",
@@ -315,8 +315,8 @@ def application_of(source, state):
         write_file(path + "/app.py", source)
         sys.path.insert(0, path)
         try:
-            with patched(startup, _APP=path):
-                return startup._application(client)
+            with patched(agent_setup, _APP=path):
+                return agent_setup._application(client)
         finally:
             sys.path.remove(path)
             sys.modules.pop("app", None)
@@ -517,7 +517,7 @@ def test_a_thread_that_was_told_to_end_resets_nothing():
 
 def test_an_end_that_cannot_be_loaded_is_a_reset():
     with Board() as board, patched(agent, once=None):
-        agent.once = lambda name: startup if name == "startup" else __import__("gone")
+        agent.once = lambda name: agent_setup if name == "agent_setup" else __import__("gone")
         with raises(Reset):
             agent.run()
         assert FakeClient.made.ran == 1 and board.machine.watchdogs == []

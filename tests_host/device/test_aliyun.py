@@ -4,7 +4,7 @@ import json
 
 from clientworld import FakeLink, World, push_of
 
-from ivota import OtaError, aliyun, cloud_messages, cloud_sign_in, json_file, mqtt_session
+from ivota import OtaError, aliyun, cloud_sign_in, json_file, message_handler, mqtt_session
 from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from support import patched, raises
 
@@ -42,7 +42,7 @@ def upgrade_of(data, version="0.2", url="http://h/f", code="1000", **more):
 
 
 def parse(message):
-    return cloud_messages.read(cloud_messages.load(json.dumps(message)), aliyun)
+    return message_handler.read(message_handler.load(json.dumps(message)), aliyun)
 
 
 def steps(link):

@@ -4,7 +4,7 @@ import json
 
 from webserver import WebNetwork, answer
 
-from ivota import OtaError, authorization_header, cloud_messages, config, http_request, tencent
+from ivota import OtaError, authorization_header, config, http_request, message_handler, tencent
 from ivota.config import ConfigError
 from support import raises
 
@@ -30,7 +30,7 @@ def pushed(url, authorization=None):
     }
     if authorization is not None:
         message["authorization"] = authorization
-    return cloud_messages.read(cloud_messages.load(json.dumps(message).encode()))
+    return message_handler.read(message_handler.load(json.dumps(message).encode()))
 
 
 def asked(push, url=None, table=None):

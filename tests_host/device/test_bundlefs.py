@@ -9,7 +9,7 @@ import vfs
 from bundles import FILE, FOLDER, POINTER, bundle, file, image, integer, named, record, tree
 
 import bundlefs
-from ivota import OtaError, bundle_structure
+from ivota import OtaError, bundle_check
 from support import raises, tmp_dir, write_file
 
 FILES = [
@@ -51,7 +51,7 @@ def refused(archive, part=""):
             bundlefs.Bundle(path + "/b.bin")
         # What can't be mounted does not pass the examination.
         with raises(OtaError):
-            for _ in bundle_structure.examine_bundle(path + "/b.bin", "0.2"):
+            for _ in bundle_check.examine_bundle(path + "/b.bin", "0.2"):
                 pass
 
 
@@ -77,7 +77,7 @@ def places(archive):
             below(opened, "", start, start + size)
             walked = [
                 (kind, (folder + "/" + str(name, "utf-8"))[1:], begin, stop)
-                for kind, folder, name, begin, stop in bundle_structure.walk(
+                for kind, folder, name, begin, stop in bundle_check.walk(
                     opened, start, start + size
                 )
             ]

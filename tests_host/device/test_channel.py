@@ -5,7 +5,7 @@ import json
 
 from clientworld import CONFIG
 
-from ivota import OtaError, channel, channel_index, cloud_client, config, owner_signature
+from ivota import OtaError, cloud_client, config, http_channel, owner_signature, release_index
 from ivota import clock as clock_module
 from ivota.config import ConfigError
 from ivota.state import load
@@ -47,7 +47,7 @@ class State:
 
 
 class Client:
-    """What `channel_index` needs of a client."""
+    """What `release_index` needs of a client."""
 
     version = "0.1"
 
@@ -58,7 +58,7 @@ class Client:
 
 def chosen(found, now=1800000000, **more):
     with Clock(unix_time=now).put_into(clock_module):
-        release, later = channel_index.choose(found, Client(**more))
+        release, later = release_index.choose(found, Client(**more))
     return release and release["version"], later
 
 
@@ -92,18 +92,18 @@ def test_a_share_of_the_boards():
     before = set()
     for share in (1, 10, 50, 99, 100):
         part = release(share=share)
-        covered = {name for name in names if channel_index.is_covered(name, part)}
+        covered = {name for name in names if release_index.is_covered(name, part)}
         assert before <= covered
         assert abs(len(covered) - 4 * share) < 40
         before = covered
     assert len(before) == 400
     # As the host has computed it.
-    assert channel_index.is_covered("board-1", release(share=18))
-    assert not channel_index.is_covered("board-1", release(share=17))
+    assert release_index.is_covered("board-1", release(share=18))
+    assert not release_index.is_covered("board-1", release(share=17))
 
 
 def pushed(found, client):
-    return json.loads(json.dumps(channel_index._push(client, found)))
+    return json.loads(json.dumps(release_index._push(client, found)))
 
 
 def test_a_delta_from_what_runs_unless_it_has_failed():
@@ -131,7 +131,7 @@ def test_a_firmware_that_was_rejected_is_not_wanted():
     client = Client()
     client.state.rejected = [[MD5, "why", "0.2"]]
     with Clock().put_into(clock_module):
-        assert channel_index.choose(index(release()), client) == (None, False)
+        assert release_index.choose(index(release()), client) == (None, False)
 
 
 def signed(found):
@@ -141,7 +141,7 @@ def signed(found):
 def read(data, serial=0, now=1800000000):
     trusting = patched(owner_signature, distrust=lambda *_: None)
     with trusting, Clock(unix_time=now).put_into(clock_module):
-        return channel_index.read(data, Client().config, serial)
+        return release_index.read(data, Client().config, serial)
 
 
 def test_an_index_is_this_products_and_neither_old_nor_expired():
@@ -166,7 +166,7 @@ def test_what_is_no_index():
             read(data)
     with patched(owner_signature, distrust=lambda *_: ", and /k is not a public key"):
         with raises(OtaError, "not signed by a trusted key, and /k is not a public key"):
-            channel_index.read(signed(index()), Client().config, 0)
+            release_index.read(signed(index()), Client().config, 0)
 
 
 def test_an_index_may_have_keys_of_its_own():
@@ -181,7 +181,7 @@ def test_an_index_may_have_keys_of_its_own():
         client = Client(channel=dict(section, url="http://h/"))
         with patched(owner_signature, distrust=distrust):
             with raises(OtaError, "not signed by a trusted key"):
-                channel_index.read(signed(index()), client.config, 0)
+                release_index.read(signed(index()), client.config, 0)
         assert asked.pop() == wanted and client.config["keys"] == LEAST["keys"]
 
 
@@ -193,7 +193,7 @@ def error_of(**more):
 
 def test_the_section_is_checked():
     found = config.check(LEAST)
-    assert found["dialect"] == "channel" and found["channel"]["track"] == "stable"
+    assert found["dialect"] == "http_channel" and found["channel"]["track"] == "stable"
     assert found["report_interval_s"] == 3600
     assert error_of(keys=[]).startswith("keys is missing")
     assert error_of(channel={"url": "ftp://h/"}).startswith("channel.url: the URL is not")
@@ -201,7 +201,7 @@ def test_the_section_is_checked():
     assert error_of(channel={"url": "http://h/", "interval_s": 9}).endswith("at least 10")
     assert error_of(channel={"url": "http://h/", "keys": [1]}).endswith("a list of paths")
     assert error_of(channel={"uri": "http://h/"}).startswith("channel.uri is unknown")
-    assert error_of(channel={}, dialect="channel").startswith("channel.url")
+    assert error_of(channel={}, dialect="http_channel").startswith("channel.url")
     # Empty it is as if there were none.
     turned_off = dict(LEAST, channel={"url": ""}, mqtt={"host": "h"})
     assert config.check(turned_off)["channel"] is None
@@ -209,7 +209,7 @@ def test_the_section_is_checked():
 
 
 class Owner:
-    """A client as `channel.Link` sees it; the index is a function of the test's."""
+    """A client as `http_channel.Link` sees it; the index is a function of the test's."""
 
     job = None
 
@@ -257,9 +257,9 @@ def test_a_look_waits_for_a_connection_that_is_open_and_fails_into_a_wait():
 
     owner = Owner()
     made = dict(config.check(LEAST), retry=CONFIG["retry"])
-    fetching = patched(channel, once=lambda name: Index)
-    with fetching, Clock(ms=1000).put_into(channel, ivota) as clock:
-        link = owner.link = channel.Link(made, owner)
+    fetching = patched(http_channel, once=lambda name: Index)
+    with fetching, Clock(ms=1000).put_into(http_channel, ivota) as clock:
+        link = owner.link = http_channel.Link(made, owner)
         assert link.step() and link.up and link.waiting
         owner.job = Job()
         assert not link.step() and len(answers) == 3
@@ -281,4 +281,4 @@ def test_a_look_waits_for_a_connection_that_is_open_and_fails_into_a_wait():
 
 def test_a_client_of_a_channel_needs_no_broker():
     made = cloud_client.Client(LEAST, "0.1", state=load("/nowhere"))
-    assert isinstance(made.link, channel.Link) and made.dialect is channel
+    assert isinstance(made.link, http_channel.Link) and made.dialect is http_channel

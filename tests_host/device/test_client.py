@@ -115,7 +115,7 @@ class Heap:
 
 
 def test_in_a_roomy_heap_modules_stay_until_the_hand_over():
-    name = "ivota.handover"  # loaded last, and by no test
+    name = "ivota.update_completion"  # loaded last, and by no test
     for free, roomy in ((60000, True), (40000, False)):
         heap = Heap(free)
         sys.modules.pop(name, None)
@@ -167,7 +167,7 @@ def test_a_stalled_download_costs_steps_no_time():
         world.answers = [[1000]]
         world.client()
         world.push()
-        world.spin(1, lambda: world.made.job and world.made.job.phase == "block_receiver")
+        world.spin(1, lambda: world.made.job and world.made.job.phase == "body_download")
         assert not world.made.step()
         assert world.made.next_step_ms() > 0
 
@@ -202,18 +202,18 @@ def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
             world.clock.advance_ms(250)
         for phase, more in (
             (None, True),  # the push came
-            ("download_start", False),  # the application defers it
-            ("download_start", True),
+            ("download_preparation", False),  # the application defers it
+            ("download_preparation", True),
             ("http_request", True),
-            ("http_response", True),
-            ("block_receiver", False),  # a block is full, and nothing more is there
-            ("block_receiver", True),  # the connection was lost
+            ("response_check", True),
+            ("body_download", False),  # a block is full, and nothing more is there
+            ("body_download", True),  # the connection was lost
             ("http_request", False),  # the back-off
             ("http_request", True),
-            ("http_response", True),
-            ("block_receiver", False),
-            ("block_receiver", True),
-            ("handover", True),
+            ("response_check", True),
+            ("body_download", False),
+            ("body_download", True),
+            ("update_completion", True),
         ):
             assert said.pop(0) == (phase, more), said
         assert not said and not client.step()
@@ -242,7 +242,7 @@ def test_a_message_makes_a_step_busy_though_the_download_waits():
         world.answers = [[1000]]
         client = world.client()
         world.push()
-        world.spin(1, lambda: client.job and client.job.phase == "block_receiver")
+        world.spin(1, lambda: client.job and client.job.phase == "body_download")
         client.link.inbox.append(b"{}")
         assert [client.step(), client.step()] == [True, False]
 

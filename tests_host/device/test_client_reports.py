@@ -582,7 +582,7 @@ def test_no_memory_even_to_say_why_is_said_without_it():
     whole = client_module.once
 
     for fails in (MemoryError, ImportError):
-        for missing in ("update", "unexpected_error", "final_report", "failure_cleanup"):
+        for missing in ("update", "exception_to_error", "result_report", "failure_handler"):
 
             def once(name, fails=fails, missing=missing):
                 if name == missing:

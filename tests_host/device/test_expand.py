@@ -17,11 +17,11 @@ from signed import KEYS
 from ivota import (
     OtaError,
     delta_decoder,
-    firmware_files,
+    firmware_folder,
     guarded_socket,
     json_file,
     once,
-    patch_base,
+    patch_preparation,
     patcher,
 )
 from ivota.patch_header import MOST, parse
@@ -270,7 +270,7 @@ def test_a_wrong_base_is_refused_before_anything_is_written():
     for base in (RESULT, BASE[:-1], b"", BASE[:700] + b"!" + BASE[701:]):
         with Board(patch(BASE, RESULT), base) as board:
             writes = []
-            with patched(firmware_files, make_room=lambda *_, seen=writes: seen.append(1)):
+            with patched(firmware_folder, make_room=lambda *_, seen=writes: seen.append(1)):
                 board.refused(WRONG)
             assert writes == [1]  # for the patch itself
 
@@ -415,7 +415,7 @@ def test_a_flash_that_fails_is_no_verdict():
         def close(self):
             pass
 
-    for module, name in ((patcher, "DeflateIO"), (patch_base, "open_base")):
+    for module, name in ((patcher, "DeflateIO"), (patch_preparation, "open_base")):
         with Board(patch(BASE, RESULT)) as board:
             with patched(module, **{name: lambda *_: Failing()}):
                 board.start()
@@ -593,9 +593,9 @@ def test_room_is_asked_for_while_the_base_is_closed():
         board.push()
         active = board.path + "/fw/0.1.bin"
         free = len(RESULT) // 4096 + 4
-        with Handles(active, free) as handles, patched(firmware_files, os=handles):
+        with Handles(active, free) as handles, patched(firmware_folder, os=handles):
             with patched(patcher, once=importing(active)):
-                with patched(patch_base, once=importing(active)):
+                with patched(patch_preparation, once=importing(active)):
                     board.spin(60, lambda: board.made.exiting or board.finals())
         assert board.finals() == [] and read_file(board.path + "/fw/0.2.new") == RESULT
         assert handles.asked >= 2 and handles.handles == []
@@ -643,7 +643,7 @@ def test_a_delta_fits_beside_its_base_on_a_real_littlefs():
             # As an application may have a file of its bundle open.
             held = open(active, "rb")
             open(active, "rb").close()
-            with patched(patcher, once=once), patched(patch_base, once=once):
+            with patched(patcher, once=once), patched(patch_preparation, once=once):
                 board.spin(60, lambda: board.made.exiting or board.finals())
             held.close()
             assert board.finals() == [], board.finals()
@@ -659,31 +659,31 @@ def test_the_previous_bundle_goes_only_for_want_of_room():
         board.push()
         board.spin(60, lambda: board.made.exiting)
         assert board.names() == ["0.0.bin", "0.1.bin", "0.2.bin", "0.2.new"]
-    real = firmware_files.make_room
+    real = firmware_folder.make_room
 
     def lacking(path, size, *args):
-        with patched(firmware_files, _lacks=lambda *_: 0 if size < len(RESULT) else 7):
+        with patched(firmware_folder, _lacks=lambda *_: 0 if size < len(RESULT) else 7):
             real(path, size, *args)
 
     with Board(patch(BASE, RESULT)) as board:
-        with patched(firmware_files, make_room=lacking):
+        with patched(firmware_folder, make_room=lacking):
             board.refused("not enough space: 7 KiB more needed", reject=False)
 
 
 def test_a_patch_in_the_place_of_the_previous_bundle_is_not_removed_for_room():
-    real = firmware_files.make_room
+    real = firmware_folder.make_room
     lacks = []
 
     def lacking(path, *args):
         if path[-4:] == ".new":
             lacks.extend((0, 7))  # the last one first
-        with patched(firmware_files, _lacks=lambda *_: lacks.pop() if lacks else 0):
+        with patched(firmware_folder, _lacks=lambda *_: lacks.pop() if lacks else 0):
             real(path, *args)
 
     with Board(patch(BASE, RESULT)) as board:
         board.start()
         board.made.state.previous = board.path + "/fw/0.2.bin"
-        with patched(firmware_files, make_room=lacking):
+        with patched(firmware_folder, make_room=lacking):
             board.push()
             board.spin(60, lambda: board.made.exiting)
         assert lacks == [] and board.names() == ["0.1.bin", "0.2.bin", "0.2.new"]

@@ -6,9 +6,8 @@ from signed import firmware
 from targets import STORES, push_of
 from test_signed_update import Board
 
-from ivota import download_target
-from ivota import push as push_module
-from ivota.push import Push
+from ivota import firmware_offer, target_base
+from ivota.firmware_offer import Push
 from support import data_of
 
 
@@ -42,7 +41,7 @@ def test_a_target():
                 getattr(target, name)
             found.append(fields)
             target.close()
-    fields = {name for name in listed(download_target, "Target") if "(" not in name}
+    fields = {name for name in listed(target_base, "Target") if "(" not in name}
     assert found == [fields | {"file"}, fields]
 
 
@@ -52,5 +51,5 @@ def test_a_firmware():
         board.push()
         board.spin(20, lambda: board.got)
         push = board.got[0]
-        assert set(push.__dict__) == listed(push_module, "Push")
+        assert set(push.__dict__) == listed(firmware_offer, "Push")
         assert made.state.sequence == 0 and Push.sequence == 0

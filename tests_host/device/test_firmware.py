@@ -8,9 +8,9 @@ import vfs
 from targets import STORES, FileDownload, digest, fill, push_of, saves
 
 import ivota
-from ivota import OtaError, file_target, firmware_files, json_file
-from ivota.firmware_files import file_stem, size_of
-from ivota.push import Push
+from ivota import OtaError, file_target, firmware_folder, json_file
+from ivota.firmware_folder import file_stem, size_of
+from ivota.firmware_offer import Push
 from ivota.result_codes import FAILED, MISMATCH
 from support import data_of, patched, raises, read_file, tmp_dir, write_file
 
@@ -124,7 +124,7 @@ def test_the_folder_is_made():
 
 def test_blocks_end_where_littlefs_ends_them():
     data = data_of(120000)
-    with tmp_dir() as path, patched(firmware_files, os=FakeOs()):
+    with tmp_dir() as path, patched(firmware_folder, os=FakeOs()):
         target = FileDownload(path)
         target.open(push_of(data))
         assert fill(target, data, chunk=1436) == littlefs_ends(120000)
@@ -134,7 +134,7 @@ def test_blocks_end_where_littlefs_ends_them():
 def test_block_ends_of_other_sizes():
     data = data_of(20000)
     for block in (512, 1024, 2048):
-        with tmp_dir() as path, patched(firmware_files, os=FakeOs(block=block)):
+        with tmp_dir() as path, patched(firmware_folder, os=FakeOs(block=block)):
             target = FileDownload(path)
             target.open(push_of(data))
             assert fill(target, data) == littlefs_ends(20000, block)
@@ -152,7 +152,7 @@ class FakeFat(FakeOs):
 def test_on_fat_blocks_are_whole_and_flushed_every_64_kib():
     data = data_of(150000)
     for cluster in (512, 4096, 32768):
-        with tmp_dir() as path, patched(firmware_files, os=FakeFat(block=cluster)):
+        with tmp_dir() as path, patched(firmware_folder, os=FakeFat(block=cluster)):
             target = FileDownload(path)
             target.open(push_of(data))
             ends = fill(target, data, 140000)
@@ -171,7 +171,7 @@ def test_block_ends_after_a_resume_anywhere():
     data = data_of(30000)
     ends = littlefs_ends(30000)
     for start in (1, 4095, 4096, 4097, ends[1] - 1, ends[1], ends[2], 17777, 29999):
-        with tmp_dir() as path, patched(firmware_files, os=FakeOs()):
+        with tmp_dir() as path, patched(firmware_folder, os=FakeOs()):
             target = FileDownload(path)
             target.open(push_of(data))
             fill(target, data, start)
@@ -189,7 +189,7 @@ def test_where_a_long_file_goes_on():
     ends = littlefs_ends(300000)
     for number in (15, 16, 17, 31, 32, 62, 63, 64, 65):
         for length in (ends[number] - 1, ends[number], ends[number] + 1):
-            with tmp_dir() as path, patched(firmware_files, os=FakeOs()):
+            with tmp_dir() as path, patched(firmware_folder, os=FakeOs()):
                 push = Push("0.2", "u", "0" * 32, 300000)
                 write_file(path + "/0.2.bin", bytes(length))
                 known = {"version": "0.2", "md5sum": push.md5, "file_size": 300000}
@@ -203,7 +203,7 @@ def test_where_a_long_file_goes_on():
 def test_room_never_passes_block_or_file():
     data = data_of(5000)
     for Store in STORES:
-        with Store() as store, patched(firmware_files, os=FakeOs()):
+        with Store() as store, patched(firmware_folder, os=FakeOs()):
             target = store.target()
             target.open(push_of(data))
             assert target.room() == 4096
@@ -219,7 +219,7 @@ def test_room_never_passes_block_or_file():
 def test_a_block_is_on_flash_when_write_says_so():
     data = data_of(10000)
     for Store in STORES:
-        with Store() as store, patched(firmware_files, os=FakeOs()):
+        with Store() as store, patched(firmware_folder, os=FakeOs()):
             target = store.target()
             target.open(push_of(data))
             while target.position < len(data):
@@ -473,7 +473,7 @@ def test_stale_files_go_kept_ones_stay():
 
 def test_a_resume_removes_nothing():
     data = data_of(1000)
-    with tmp_dir() as path, patched(firmware_files, os=FakeOs(free=0)) as module:
+    with tmp_dir() as path, patched(firmware_folder, os=FakeOs(free=0)) as module:
         module.os.free = 100
         target = FileDownload(path, path + "/0.1.bin")
         target.open(push_of(data))
@@ -496,7 +496,7 @@ def test_the_spare_goes_only_for_room():
 
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.1.bin", b"keep")
-        with patched(firmware_files, os=Tight()):
+        with patched(firmware_folder, os=Tight()):
             target = FileDownload(path, path + "/0.1.bin", path + "/0.0.bin")
             target.open(Push("0.2", "u", "0" * 32, 400000))
             target.close()
@@ -506,7 +506,7 @@ def test_the_spare_goes_only_for_room():
 def test_no_room_says_how_much():
     data = data_of(100)
     push = Push("0.2", "u", "0" * 32, 708482)
-    with tmp_dir() as path, patched(firmware_files, os=FakeOs(free=100)):
+    with tmp_dir() as path, patched(firmware_folder, os=FakeOs(free=100)):
         write_file(path + "/0.1.bin", data)
         target = FileDownload(path, path + "/0.1.bin")
         with raises(OtaError, "not enough space") as caught:
@@ -523,7 +523,7 @@ def test_no_room_says_how_much():
 
 def test_a_large_one_needs_room_for_what_the_file_system_keeps_of_it():
     for free, fits in ((1005, False), (1006, True)):
-        with tmp_dir() as path, patched(firmware_files, os=FakeOs(free)):
+        with tmp_dir() as path, patched(firmware_folder, os=FakeOs(free)):
             target = FileDownload(path)
             push = Push("0.2", "u", "0" * 32, 1000 * 4096)
             if fits:
@@ -537,7 +537,7 @@ def test_a_large_one_needs_room_for_what_the_file_system_keeps_of_it():
 def test_a_whole_file_needs_no_room_once_more():
     """The power went after the checkpoint was removed, before the firmware was handed over."""
     data = data_of(20000)
-    with tmp_dir() as path, patched(firmware_files, os=FakeOs(free=1)):
+    with tmp_dir() as path, patched(firmware_folder, os=FakeOs(free=1)):
         write_file(path + "/0.0.bin", b"spare")
         write_file(path + "/0.2.bin", data)
         target = FileDownload(path, None, path + "/0.0.bin")
@@ -556,7 +556,7 @@ def test_an_absurd_size_is_no_room():
 
 def test_check_takes_steps_and_only_what_is_durable():
     data = data_of(20000)
-    with patched(firmware_files, os=FakeOs()), patched(ivota, roomy=False):
+    with patched(firmware_folder, os=FakeOs()), patched(ivota, roomy=False):
         with tmp_dir() as path:
             target = FileDownload(path)
             target.open(push_of(data))
@@ -579,7 +579,7 @@ def test_check_takes_steps_and_only_what_is_durable():
 
 def test_where_the_heap_has_room_the_buffer_is_a_block():
     data = data_of(20000)
-    with patched(firmware_files, os=FakeOs()), patched(ivota, roomy=True):
+    with patched(firmware_folder, os=FakeOs()), patched(ivota, roomy=True):
         with tmp_dir() as path:
             target = FileDownload(path)
             target.open(push_of(data))
@@ -751,8 +751,8 @@ class Volumes:
 def test_blocks_that_are_counted_twice():
     # Of 512, two folders have two each, and the files 102.
     for free, more in ((406, 0), (406 - 15, 0), (406 - 101, 101)):
-        with patched(firmware_files, os=Volumes(free)):
-            stat = firmware_files.os.statvfs("/")
-            assert firmware_files._uncounted("/fw", stat) == more, free
+        with patched(firmware_folder, os=Volumes(free)):
+            stat = firmware_folder.os.statvfs("/")
+            assert firmware_folder._uncounted("/fw", stat) == more, free
             for other in ((4096, 4096, 511, 0), (512, 512, 1 << 20, 0)):
-                assert firmware_files._uncounted("/fw", other) == 0
+                assert firmware_folder._uncounted("/fw", other) == 0

@@ -343,7 +343,7 @@ def test_a_delta_makes_no_image_that_no_slot_starts():
         board.install()
         board.esp32.slots["ota_1"][32] = 0
         with raises(OtaError, "whole flash"):
-            once("esp32_image").examine(board.state, "0" * 32)
+            once("image_trial").examine(board.state, "0" * 32)
 
 
 def test_on_a_board_of_that_chip_it_is_fine():

@@ -6,7 +6,7 @@ from bundles import FOLDER, bundle, facts, file, image, named, tree
 
 from ivota import OtaError
 from ivota.activation import Installer
-from ivota.bundle_structure import examine_bundle
+from ivota.bundle_check import examine_bundle
 from ivota.result_codes import FAILED
 from ivota.state import load
 from support import raises, tmp_dir, write_file

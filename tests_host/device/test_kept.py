@@ -5,7 +5,7 @@ import os
 
 import vfs
 
-from ivota import aliyun, config_backup, guarded_socket, json_file, startup, tencent
+from ivota import agent_setup, aliyun, config_fallback, guarded_socket, json_file, tencent
 from ivota.cloud_client import Client
 from ivota.config import check
 from ivota.state import load
@@ -63,7 +63,7 @@ class Board:
         self.config = path + "/ivota.json"
         self.kept = path + "/ivota-kept.json"
         self._patch = patched(
-            config_backup, GIVEN=self.config, KEPT=self.kept, BUNDLE=path + "/bundle", os=self
+            config_fallback, GIVEN=self.config, KEPT=self.kept, BUNDLE=path + "/bundle", os=self
         )
         self._patch.__enter__()
         self.write(self._config)
@@ -87,11 +87,11 @@ class Board:
 
     def usable(self):
         self.said = []
-        return config_backup.usable(self.log)
+        return config_fallback.usable(self.log)
 
     def watch(self, client=None):
         paths, more = self.usable()
-        return config_backup.ConfigTrial(client or FakeClient(), paths, *more)
+        return config_fallback.ConfigTrial(client or FakeClient(), paths, *more)
 
     def reach(self):
         """The configuration that is there reaches the cloud."""
@@ -108,7 +108,7 @@ class Board:
 
 
 def host(path):
-    return config_backup.read(path)[0]["mqtt"]["host"]
+    return config_fallback.read(path)[0]["mqtt"]["host"]
 
 
 def test_what_reached_the_cloud_is_kept():
@@ -117,7 +117,7 @@ def test_what_reached_the_cloud_is_kept():
         assert paths == [board.config] and watch
         assert not board.said
         board.reach()
-        assert config_backup.read(board.kept) == (GOOD,)
+        assert config_fallback.read(board.kept) == (GOOD,)
         # The same again costs nothing more.
         before = read_file(board.kept)
         assert board.usable() == ([board.config], None)
@@ -125,7 +125,7 @@ def test_what_reached_the_cloud_is_kept():
 
 
 def test_nothing_is_kept_before_the_cloud_is_reached():
-    with Board() as board, Clock().put_into(config_backup) as clock:
+    with Board() as board, Clock().put_into(config_fallback) as clock:
         client = FakeClient()
         link = client.link
         watch = board.watch(client)
@@ -216,7 +216,7 @@ def test_a_damaged_copy_is_none():
             write_file(board.kept, whole[:n] + bytes([whole[n] ^ 8]) + whole[n + 1 :])
             assert board.usable()[0] == [board.config] and not board.said
         board.reach()
-        assert config_backup.read(board.kept) == (dict(GOOD, device_name="e"),)
+        assert config_fallback.read(board.kept) == (dict(GOOD, device_name="e"),)
 
 
 def test_a_new_one_comes_first_and_is_kept_when_it_works():
@@ -227,7 +227,7 @@ def test_a_new_one_comes_first_and_is_kept_when_it_works():
         board.write(new)
         assert board.usable()[0] == [board.config, board.kept]
         board.reach()
-        assert config_backup.read(board.kept) == (new,)
+        assert config_fallback.read(board.kept) == (new,)
         assert board.usable() == ([board.config], None)
 
 
@@ -270,7 +270,7 @@ def turns(board, client, watch, clock, ms):
 
 def test_each_is_tried_in_turn():
     first = dict(GOOD, trial={"limit_s": 50})
-    with Board(first) as board, Clock().put_into(config_backup) as clock:
+    with Board(first) as board, Clock().put_into(config_fallback) as clock:
         board.replace(mqtt={"host": "wrong"}, trial={"limit_s": 1})
         client = FakeClient()
         watch = board.watch(client)
@@ -283,7 +283,7 @@ def test_each_is_tried_in_turn():
 
 def test_the_other_one_is_tried_after_a_day_at_most():
     good = dict(GOOD, trial={"limit_s": 500000})
-    with Board(good) as board, Clock().put_into(config_backup) as clock:
+    with Board(good) as board, Clock().put_into(config_fallback) as clock:
         board.replace(mqtt={"host": "wrong"})
         client = FakeClient()
         watch = board.watch(client)
@@ -291,7 +291,7 @@ def test_the_other_one_is_tried_after_a_day_at_most():
 
 
 def test_what_is_tried_speaks_its_own_dialect():
-    with Board() as board, Clock().put_into(config_backup) as clock:
+    with Board() as board, Clock().put_into(config_fallback) as clock:
         board.replace(dialect="aliyun")
         client = FakeClient()
         client.dialect = aliyun
@@ -348,7 +348,7 @@ def test_what_is_tried_is_tried_on_its_own_network():
         (home, dict(home, mqtt={"host": "wrong"}), "home", "home", 0),
         (GOOD, guests, "guests", "guests", 0),  # whoever joins it, we do not
     ):
-        with Board(before) as board, Clock().put_into(config_backup) as clock:
+        with Board(before) as board, Clock().put_into(config_fallback) as clock:
             board.reach()
             board.time += 1
             board.write(given)
@@ -356,7 +356,7 @@ def test_what_is_tried_is_tried_on_its_own_network():
             watch = board.watch(client)
             radio = Radio(joined)
             clock.advance_ms(600001)
-            with installed("network", radio), patched(startup, network=radio):
+            with installed("network", radio), patched(agent_setup, network=radio):
                 with patched(guarded_socket.hooks, online=guarded_socket.hooks.online):
                     watch.step(True)
                     for _ in range(3):
@@ -366,18 +366,18 @@ def test_what_is_tried_is_tried_on_its_own_network():
 
 def test_a_port_without_a_network_module_has_none_to_leave():
     home = dict(GOOD, wifi={"ssid": "home"})
-    with Board(home) as board, Clock().put_into(config_backup) as clock:
+    with Board(home) as board, Clock().put_into(config_fallback) as clock:
         board.replace(wifi={"ssid": "guests"})
         client = FakeClient(check(dict(GOOD, wifi={"ssid": "guests"})))
         watch = board.watch(client)
         clock.advance_ms(600001)
-        with patched(startup, network=None):
+        with patched(agent_setup, network=None):
             watch.step(True)
         assert client.config["wifi"][0]["ssid"] == "home" and client.said == ["config"]
 
 
 def test_the_one_that_is_tried_second_is_not_kept_again():
-    with Board() as board, Clock().put_into(config_backup) as clock:
+    with Board() as board, Clock().put_into(config_fallback) as clock:
         board.reach()
         before = read_file(board.kept)
         board.time += 1
@@ -393,7 +393,7 @@ def test_the_one_that_is_tried_second_is_not_kept_again():
 
 
 def test_no_turn_in_the_midst_of_an_update():
-    with Board() as board, Clock().put_into(config_backup) as clock:
+    with Board() as board, Clock().put_into(config_fallback) as clock:
         board.replace(mqtt={"host": "other"})
         client = FakeClient()
         watch = board.watch(client)
@@ -430,7 +430,7 @@ def test_a_cloud_that_answers_has_to_answer_another_identity():
         assert watch.step(True) is watch
         watch.answered = True
         assert watch.step(True) is None
-        assert config_backup.read(board.kept)[0]["device_name"] == "e"
+        assert config_fallback.read(board.kept)[0]["device_name"] == "e"
 
 
 def test_another_cloud_may_be_one_that_never_answers():
@@ -443,7 +443,7 @@ def test_another_cloud_may_be_one_that_never_answers():
             watch = board.watch(client)
             watch.acked = True
             assert watch.step(True) is None
-            assert config_backup.read(board.kept)[0] == dict(GOOD, **changed)
+            assert config_fallback.read(board.kept)[0] == dict(GOOD, **changed)
             # What the other cloud did says nothing of this one.
             assert json_file.load(client.state.path) == {} and not client.state.answered
 
@@ -463,7 +463,7 @@ def test_an_operator_may_do_without_the_answer():
 
 
 def test_what_the_first_one_was_told_says_nothing_of_the_second():
-    with Board() as board, Clock().put_into(config_backup) as clock:
+    with Board() as board, Clock().put_into(config_fallback) as clock:
         board.replace(device_name="e")
         client = FakeClient()
         client.state.answered = True
@@ -478,9 +478,9 @@ def test_what_a_bundle_overrides_is_not_kept():
     with Board() as board:
         write_file(board.path + "/bundle", b'{"mqtt": {"host": "its-own"}}')
         board.reach()
-        assert config_backup.read(board.kept) == (GOOD, {"mqtt": {"host": "its-own"}})
+        assert config_fallback.read(board.kept) == (GOOD, {"mqtt": {"host": "its-own"}})
         os.remove(board.path + "/bundle")
-        assert config_backup.read(board.kept) == (GOOD,)
+        assert config_fallback.read(board.kept) == (GOOD,)
 
 
 def test_the_time_of_a_file_on_littlefs_is_of_its_last_write():

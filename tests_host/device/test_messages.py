@@ -2,7 +2,7 @@
 
 import json
 
-from ivota import OtaError, cloud_messages, tencent
+from ivota import OtaError, message_handler, tencent
 from ivota.result_codes import FAILED
 from support import raises
 
@@ -17,7 +17,7 @@ PUSH = {
 
 
 def read(payload):
-    return cloud_messages.read(cloud_messages.load(payload))
+    return message_handler.read(message_handler.load(payload))
 
 
 def push(**changed):

@@ -5,7 +5,7 @@ import sys
 from doubles.fakenetwork import Machine, Network
 
 import ivota
-from ivota import cloud_client, config_backup, guarded_socket, startup
+from ivota import agent_setup, cloud_client, config_fallback, guarded_socket
 from ivota.config import check
 from support import Clock, installed, patched
 
@@ -46,13 +46,13 @@ class Board:
             installed("network", self.network),
             installed("machine", self.machine),
             installed("time", self.clock),  # of what is loaded meanwhile
-            patched(startup, network=self.network),
+            patched(agent_setup, network=self.network),
             patched(guarded_socket.hooks, online=guarded_socket.hooks.online),
             self.clock.put_into(ivota),
         ]
         for patch in self._patches:
             patch.__enter__()
-        startup.join(self.client)
+        agent_setup.join(self.client)
         return self
 
     def __exit__(self, *exc):
@@ -351,8 +351,8 @@ def test_a_module_that_is_not_there():
 
 def test_it_needs_no_network_module():
     with installed("own_network", Own(True)), Board(network="own") as board:
-        with patched(startup, network=None):
-            startup.join(board.client)
+        with patched(agent_setup, network=None):
+            agent_setup.join(board.client)
             assert board.step()
 
 
@@ -360,7 +360,7 @@ def test_it_needs_no_network_module():
 
 
 def test_only_what_is_used_is_loaded():
-    kinds = "lan network_config network_base ppp wifi"
+    kinds = "lan network_settings network_base ppp wifi"
     modules = ["ivota." + name for name in ["custom_network"] + kinds.split()]
     for keys, wanted in (({}, []), ({"wifi": HOME}, ["ivota.network_base"])):
         for name in modules:
@@ -387,8 +387,8 @@ def switched(board, **keys):
             pass
 
     board.client.link = Link()
-    with patched(config_backup, read=read):
-        config_backup.switch(board.client, "path")
+    with patched(config_fallback, read=read):
+        config_fallback.switch(board.client, "path")
 
 
 def test_another_configuration_brings_its_own_network():

@@ -6,7 +6,7 @@ import micropython
 from doubles.fakeesp32 import ONE_SLOT, OTA, PLAIN, FakeEsp32, image_of
 from targets import Raw, Slots, digest, fill, push_of, saves
 
-from ivota import OtaError, firmware_files, json_file, once
+from ivota import OtaError, firmware_folder, json_file, once
 from ivota.result_codes import FAILED, MISMATCH
 from support import data_of, installed, patched, raises, write_file
 
@@ -230,7 +230,7 @@ def test_where_a_download_goes_on_or_begins():
             esp32 = FakeEsp32(layout=layout)
             esp32.running = running or esp32.running
             with installed("esp32", esp32):
-                files = firmware_files.prepare(store.path + "/0.2", push.size)
+                files = firmware_folder.prepare(store.path + "/0.2", push.size)
                 target = once("ota_slots").find(files, push)
                 return "first byte" if target is files else "slot" if target else "file"
 
@@ -268,7 +268,7 @@ def test_a_target_can_be_discarded_whatever_fails():
                 raise OSError("partition table")
 
     with Slots() as store, installed("esp32", Unreadable):
-        files = firmware_files.prepare(store.path + "/0.2", 5000)
+        files = firmware_folder.prepare(store.path + "/0.2", 5000)
         with raises(OSError, "partition table"):
             once("ota_slots").find(files, push_of(image_of(5000)))
         files.discard()

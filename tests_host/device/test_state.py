@@ -5,7 +5,7 @@ import sys
 from bundles import bundle
 from clientworld import World, push_of
 
-from ivota import OtaError, activation, failure_record, json_file
+from ivota import OtaError, activation, failure_record, json_file, trial_rollback
 from ivota import state as state_file
 from ivota import trial as trials
 from ivota.state import load
@@ -97,7 +97,7 @@ def test_the_md5_of_what_runs_stays_in_the_file():
         both = {"/a.bin": MD5S[0], "/b.bin": MD5S[1]}
         trial = dict(TRIAL, md5sum=MD5S[1])
         assert one_write(activation.activate, state, "/b.bin", trial)["sums"] == both
-        assert one_write(failure_record.roll_back, state, "why")["sums"] == both
+        assert one_write(trial_rollback.roll_back, state, "why")["sums"] == both
         value = one_write(activation.activate, state, "/c.bin", dict(TRIAL, md5sum=MD5S[2]))
         assert value["sums"] == {"/a.bin": MD5S[0], "/c.bin": MD5S[2]}
 
@@ -122,7 +122,7 @@ def test_roll_back_is_one_write():
         state = load(path + "/s")
         state.active = "/firmware/0.1.bin"
         activation.activate(state, "/firmware/0.2.bin", TRIAL)
-        one_write(failure_record.roll_back, state, "not in time")
+        one_write(trial_rollback.roll_back, state, "not in time")
         again = load(path + "/s")
         assert (again.active, again.previous, again.trial) == ("/firmware/0.1.bin", None, None)
         assert again.ended == dict(TRIAL, why="not in time")
@@ -132,7 +132,7 @@ def test_rolling_back_to_the_factory_package():
     with tmp_dir() as path:
         state = load(path + "/s")
         activation.activate(state, "/firmware/0.2.bin", TRIAL)
-        failure_record.roll_back(state, "x")
+        trial_rollback.roll_back(state, "x")
         again = load(path + "/s")
         assert again.active is None
         assert again.ended["version"] == "0.2"
@@ -381,7 +381,7 @@ def test_the_number_rises_with_a_confirmation():
         state = load(path + "/s")
         activation.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=5))
         assert load(path + "/s").sequence == 0
-        failure_record.roll_back(state, "no")
+        trial_rollback.roll_back(state, "no")
         assert load(path + "/s").sequence == 0
         activation.activate(state, "/firmware/0.2.bin", dict(TRIAL, sequence=4))
         assert one_write(trials.confirm, state, "DONE")["sequence"] == 4

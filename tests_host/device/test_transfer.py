@@ -7,7 +7,7 @@ from webserver import Transfer, WebNetwork, answer
 
 from ivota import OtaError, once, tls_client
 from ivota import http_request as transfer_module
-from ivota.push import Push
+from ivota.firmware_offer import Push
 from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
 from ivota.url import follow, split_url
 from support import patched, raises

@@ -3,7 +3,7 @@
 from clientworld import World
 from targets import saves
 
-from ivota import app_crash, failure_record, json_file
+from ivota import app_crash, failure_record, json_file, trial_rollback
 from ivota import state as state_file
 from support import patched
 
@@ -252,7 +252,7 @@ def test_what_it_died_of_is_said_when_it_is_given_up():
         assert said.startswith("KeyError ") and " in test_trial.py:" in said
         assert said.split(":")[-1].isdigit()
         app_crash.keep(state, ValueError("broken"))
-        failure_record.roll_back(state, "crashed in its trial", True)
+        trial_rollback.roll_back(state, "crashed in its trial", True)
         world.client(version="0.1")
         world.spin(2)
         why = "crashed in its trial, ValueError broken"
@@ -263,7 +263,7 @@ def test_what_it_died_of_is_said_when_it_is_given_up():
 def test_a_hang_is_told_from_an_exception():
     """Without one, only the watchdog ends a start so that boot.py counts a crash."""
     with World() as world:
-        failure_record.roll_back(trial_client(world, connect=False).state, "crashed in its trial")
+        trial_rollback.roll_back(trial_client(world, connect=False).state, "crashed in its trial")
         world.client(version="0.1")
         world.spin(2)
         why = "hung in its trial: the watchdog reset the board"
@@ -283,7 +283,7 @@ def test_a_flash_that_fails_does_not_keep_a_trial_from_its_end():
         with patched(state_file, save=save):
             app_crash.keep(state, ValueError("broken"))
         assert tried and "died" not in saved(world)["trial"]
-        failure_record.roll_back(state, "crashed in its trial", True)
+        trial_rollback.roll_back(state, "crashed in its trial", True)
         ended = saved(world)["ended"]
         assert (ended["why"], ended["died"]) == ("crashed in its trial", "ValueError broken")
 

@@ -12,13 +12,13 @@ import ivota
 # Those whose `time` is the test's; they stay in `sys.modules`, where `once` finds them.
 from ivota import (
     asyncio_runner,
-    block_receiver,
+    body_download,
     cloud_client,
-    download_start,
+    download_preparation,
     guarded_socket,
-    http_response,
     mqtt_session,
     report_queue,
+    response_check,
     shutdown,
     update,
 )
@@ -32,9 +32,9 @@ MODULES = (
     shutdown,
     mqtt_session,
     guarded_socket,
-    block_receiver,
-    http_response,
-    download_start,
+    body_download,
+    response_check,
+    download_preparation,
 )
 TICK_MS = 10  # of FreeRTOS
 BODY = data_of(20000)
@@ -124,7 +124,7 @@ class World:
         self.client.step = stepped
 
     def downloaded(self):
-        return self.client.job and self.client.job.phase == "handover"
+        return self.client.job and self.client.job.phase == "update_completion"
 
 
 def test_an_applications_thread_has_its_loop_beside_an_idle_client():

@@ -2,7 +2,7 @@
 
 from broker import Network, Socket
 
-from ivota import http_request, http_response
+from ivota import http_request, response_check
 from ivota.url import follow
 
 
@@ -30,7 +30,7 @@ class Transfer:
         self.stream = http_request.send_request(where, offset, http, etag, bool(to))
         going_on = False
         try:
-            location, self.skip, self.etag = http_response.read(
+            location, self.skip, self.etag = response_check.read(
                 self.stream, offset, push.size, etag
             )
             if location:

@@ -65,7 +65,7 @@ def tree(tmp_path, monkeypatch):
         "__init__",
         "result_codes",
         "config",
-        "network_config",
+        "network_settings",
     ):
         file = f"{name}.py"
         (package / file).write_bytes((ROOT / "lib" / "ivota" / file).read_bytes())
@@ -114,7 +114,7 @@ INSTALLED = [
     "/lib/bundlefs.py",
     "/lib/ivota/__init__.mpy",
     "/lib/ivota/config.mpy",
-    "/lib/ivota/network_config.mpy",
+    "/lib/ivota/network_settings.mpy",
     "/lib/ivota/result_codes.mpy",
     "/bundlefs.py",
     "/boot.py",

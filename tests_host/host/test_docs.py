@@ -88,7 +88,7 @@ def test_every_key_of_a_network_is_documented() -> None:
     chapter = text.partition("\n## ")[0]
     for code in some(re.findall(r"^```python\n(.*?)^```", chapter, re.M | re.S)):
         ast.parse(code)
-    sections = (CHECKOUT / "lib" / "ivota" / "network_config.py").read_text()
+    sections = (CHECKOUT / "lib" / "ivota" / "network_settings.py").read_text()
     keys = re.findall(r'"(\w+)":', sections.split('_SECTIONS = """')[1].split('"""')[0])
     for key in some(keys, 10):
         assert f"`{key}`" in chapter or f'"{key}"' in chapter, key

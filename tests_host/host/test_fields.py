@@ -9,7 +9,7 @@ LIBRARY = Path(__file__).parents[2] / "lib" / "ivota"
 SOURCES = {path.stem: ast.parse(path.read_text()) for path in sorted(LIBRARY.glob("*.py"))}
 # Where a class is, and by which names the code calls what is of it.
 CLASSES = {
-    "Push": ("push", ("push", "firmware")),
+    "Push": ("firmware_offer", ("push", "firmware")),
     "Job": ("update", ("job",)),
 }
 

@@ -261,18 +261,18 @@ def test_limits_are_those_of_the_board():
         source = (CHECKOUT / "lib" / "ivota" / f"{module}.py").read_text()
         return int(re.search(rf"^{name} = const\((\w+)\)", source, re.M)[1], 0)
 
-    assert constant("bundle_structure", "_FILES") == board_limits.FILES
-    assert constant("bundle_structure", "_FACTS") == board_limits.FACTS_SIZE
-    assert constant("bundle_structure", "_DEPTH") == board_limits.FOLDERS_DEEP
+    assert constant("bundle_check", "_FILES") == board_limits.FILES
+    assert constant("bundle_check", "_FACTS") == board_limits.FACTS_SIZE
+    assert constant("bundle_check", "_DEPTH") == board_limits.FOLDERS_DEEP
     assert constant("json_file", "_MOST") == board_limits.JSON_SIZE
     assert constant("signature_footer", "_HEADER") == board_limits.SIGNED_HEADER
     assert constant("signature_footer", "_SIGNATURE") == board_limits.SIGNATURE
     header, fixed = (constant("patch_header", name) for name in ("MOST", "_SIZE"))
     assert header - fixed == board_limits.BASE_VERSION
     for path, text in (
-        ("lib/ivota/cloud_messages.py", f"len(version) <= {board_limits.PUSHED_VERSION}"),
-        ("lib/ivota/bundle_structure.py", "not value >> 28"),
-        ("lib/ivota/bundle_structure.py", f"len(name) < {board_limits.NAME_SIZE + 1}"),
+        ("lib/ivota/message_handler.py", f"len(version) <= {board_limits.PUSHED_VERSION}"),
+        ("lib/ivota/bundle_check.py", "not value >> 28"),
+        ("lib/ivota/bundle_check.py", f"len(name) < {board_limits.NAME_SIZE + 1}"),
         ("lib/bundlefs.py", "not value >> 28"),
         ("lib/bundlefs.py", f"len(name) < {board_limits.NAME_SIZE + 1}"),
         ("lib/bundlefs.py", f"_DEPTH = const({board_limits.FOLDERS_DEEP})  #"),
@@ -339,7 +339,7 @@ def test_any_name_is_found_on_a_board(app, tmp_path):
     (tmp_path / "names.json").write_text(json.dumps(HARD_NAMES, ensure_ascii=False))
     (tmp_path / "read.py").write_text(
         "import json, vfs, bundlefs\n"
-        "from ivota.bundle_structure import examine_bundle\n"
+        "from ivota.bundle_check import examine_bundle\n"
         "for _ in examine_bundle('x.bin', '1'): pass\n"
         "vfs.mount(bundlefs.Bundle('x.bin'), '/b')\n"
         "for name in json.load(open('names.json')):\n"

@@ -52,7 +52,7 @@ def test_the_code_that_a_plain_update_loads():
         ("cloud_client", {"step"}),
         ("mqtt_session", {"step"}),
         ("update", {"step"}),
-        ("block_receiver", {"step", "_finish_block"}),
+        ("body_download", {"step", "_finish_block"}),
         ("file_target", {"receive", "end_block", "_begin_block", "digest_more"}),
         ("slot_target", {"receive", "_gather", "_program", "end_block", "digest_more"}),
     ),

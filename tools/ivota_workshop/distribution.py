@@ -32,26 +32,26 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         *(
             "activation",
             "agent",
-            "bundle_structure",
-            "bundle_compatibility",
-            "config_backup",
+            "bundle_check",
+            "boot_compatibility",
+            "config_fallback",
             "identity_guard",
         ),
         *("custom_network", "firmware_kind", "lan", "network_base", "ppp"),
-        *("startup", "watchdog", "wifi"),
+        *("agent_setup", "watchdog", "wifi"),
     ),
     # Install an ESP32's image in its OTA slot.
-    "partition": ("esp32_image", "image_header", "slot_target", "slot_reader"),
+    "partition": ("image_trial", "running_image", "slot_target", "slot_reader"),
     # Require signed firmware.
     "signatures": ("signed_claims", "owner_signature", "signature_footer"),
     # Accept a patch instead of a whole firmware.
-    "deltas": ("delta_decoder", "patcher", "patch_header", "patch_base"),
+    "deltas": ("delta_decoder", "patcher", "patch_header", "patch_preparation"),
     # Use Aliyun's cloud instead of Tencent's.
     "aliyun": ("aliyun",),
     # Update from a channel, without a cloud; needs "signatures", too.
-    "channel": ("channel", "channel_index"),
+    "channel": ("http_channel", "release_index"),
     # Show the board in Home Assistant.
-    "home-assistant": ("home_assistant", "home_assistant_settings", "home_assistant_messages"),
+    "home-assistant": ("home_assistant", "home_assistant_settings", "home_assistant_payloads"),
 }
 # Beside the package; boot.py reads it before it knows which .mpy version the interpreter accepts.
 BUNDLEFS = "bundlefs.py"

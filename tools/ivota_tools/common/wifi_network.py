@@ -1,4 +1,4 @@
-"""The section `wifi` of a board's configuration, with the limits of network_config.py."""
+"""The section `wifi` of a board's configuration, with the limits of network_settings.py."""
 
 from __future__ import annotations
 

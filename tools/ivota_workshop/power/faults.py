@@ -66,7 +66,7 @@ _EARLY = """                taker = once("activation").Installer(client)
                 while not taker.check(push):
                     pass
 """
-_ACTIVATE = '        into = once("esp32_image").activate if firmware.slot else activate\n'
+_ACTIVATE = '        into = once("image_trial").activate if firmware.slot else activate\n'
 _TOO_EARLY = '        once("json_file").remove(firmware.path[:-4] + ".bin")\n'
 
 MISTAKES = (
@@ -79,10 +79,10 @@ MISTAKES = (
         "the checkpoint runs ahead of the data",
         "few",
         (
-            ("lib/ivota/block_receiver.py", _END_BLOCK, _CHECKPOINT + _END_BLOCK),
+            ("lib/ivota/body_download.py", _END_BLOCK, _CHECKPOINT + _END_BLOCK),
             (
-                "lib/ivota/download_start.py",
-                "max(firmware_files.size_of(path), 0),",
+                "lib/ivota/download_preparation.py",
+                "max(firmware_folder.size_of(path), 0),",
                 'checkpoint["position"],',
             ),
         ),
@@ -111,7 +111,7 @@ MISTAKES = (
         "few",
         (
             (
-                "lib/ivota/download_target.py",
+                "lib/ivota/target_base.py",
                 "        if not self.slot:\n",
                 "        if False:\n",
             ),
@@ -172,7 +172,7 @@ MISTAKES = (
         "channel",
         (
             (
-                "lib/ivota/channel.py",
+                "lib/ivota/http_channel.py",
                 "        found = None\n        if topic",
                 "        found = None\n        if message == owner.state.outbox:\n"
                 "            owner.state.last = message\n            owner.on_acked()\n"
@@ -190,7 +190,7 @@ MISTAKES = (
         "limit",
         (
             (
-                "lib/ivota/failure_record.py",
+                "lib/ivota/trial_rollback.py",
                 'state.previous, None, None\n    once("state").save(state)\n',
                 "state.previous, None, None\n",
             ),
@@ -223,12 +223,12 @@ MISTAKES = (
         "image one",
         (
             (
-                "lib/ivota/esp32_image.py",
+                "lib/ivota/image_trial.py",
                 '    once("activation").activate(state, None, trial)\n    try:',
                 "    try:",
             ),
             (
-                "lib/ivota/esp32_image.py",
+                "lib/ivota/image_trial.py",
                 ".set_boot()\n    except",
                 '.set_boot()\n        once("activation").activate(state, None, trial)\n    except',
             ),
@@ -239,7 +239,7 @@ MISTAKES = (
         "image refused",
         (
             (
-                "lib/ivota/esp32_image.py",
+                "lib/ivota/image_trial.py",
                 "    if found[12:14] != own[12:14]:  # esp_image_header_t's chip_id\n",
                 "    if False:\n",
             ),
@@ -250,7 +250,7 @@ MISTAKES = (
         "image one",
         (
             (
-                "lib/ivota/esp32_image.py",
+                "lib/ivota/image_trial.py",
                 "        Partition.mark_app_valid_cancel_rollback()\n",
                 "",
             ),
@@ -287,7 +287,7 @@ MISTAKES = (
     Mistake(
         "the payload is looked into before the signature",
         "signed stranger",
-        (("lib/ivota/handover.py", _PHASE, _EARLY + _PHASE),),
+        (("lib/ivota/update_completion.py", _PHASE, _EARLY + _PHASE),),
     ),
     Mistake(
         "the number rises before the confirmation",
@@ -303,14 +303,14 @@ MISTAKES = (
     Mistake(
         "what an image is signed by is not asked",
         "image stranger",
-        (("lib/ivota/handover.py", 'if client.config["keys"]:', "if False:"),),
+        (("lib/ivota/update_completion.py", 'if client.config["keys"]:', "if False:"),),
     ),
     Mistake(
         "the base of a delta is not compared",
         "delta wrong",
         (
             (
-                "lib/ivota/patch_base.py",
+                "lib/ivota/patch_preparation.py",
                 "if lacks or header.base_size and digest.digest()",
                 "if b'' and digest",
             ),

@@ -25,7 +25,7 @@ VERSION_MOST = 128  # stored characters of a reported version; targets have at m
 HARDWARE_MOST = 64  # characters of a hardware's name
 CHIP_MOST = 0xFFFF  # an image has two bytes for the number of its chip
 MESSAGE_MOST = 256  # characters kept of a result_msg
-# Seconds between two reports of the version, as boards accept them (lib/ivota/cloud_messages.py).
+# Seconds between two reports of the version, as boards accept them (message_handler.py).
 INTERVAL_LEAST_S, INTERVAL_MOST_S = 10, 86400
 
 REPORT_VERSION = "report_version"

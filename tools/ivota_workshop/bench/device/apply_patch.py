@@ -8,7 +8,7 @@ import os
 import sys
 
 from ivota import once
-from ivota.push import Push
+from ivota.firmware_offer import Push
 
 
 class Nothing:

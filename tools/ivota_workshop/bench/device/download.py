@@ -42,7 +42,7 @@ def main():
     while True:
         busy = client.step()
         # Wrap only after the head, which may have to wait: a poll needs the port's own socket.
-        receiving = _sim_record and client.job and client.job.phase == "block_receiver"
+        receiving = _sim_record and client.job and client.job.phase == "body_download"
         stream = client.job.response if receiving else None
         if stream and stream is not counted:
             counted = stream

@@ -53,7 +53,7 @@ def hold(client, job):
         # receiving.
         while (
             time.ticks_diff(time.ticks_ms(), told) < _HELD_MS
-            and job.phase == "block_receiver"
+            and job.phase == "body_download"
             and target.size - target.position > _STEP
         ):
             if not step():
@@ -61,7 +61,7 @@ def hold(client, job):
             steps += 1
     finally:
         micropython.heap_unlock()
-    assert job.phase == "block_receiver" and client.link.up
+    assert job.phase == "body_download" and client.link.up
     return (target.position - begun) // _BLOCK, steps
 
 
@@ -73,7 +73,7 @@ def main():
     while not verified:
         busy = client.step()
         job = client.job
-        receives = job and job.phase == "block_receiver" and job.target.durable
+        receives = job and job.phase == "body_download" and job.target.durable
         if receives and told != held and client.link.up:
             held = told
             print("locked: %d %d" % hold(client, job))

@@ -12,7 +12,7 @@ import sys
 
 import vfs
 
-from ivota import download_start, firmware_files
+from ivota import download_preparation, firmware_folder
 
 _BLOCK = 4096
 _HEAD = 20
@@ -55,8 +55,8 @@ class Image:
 
 def resume(image, push, directory):
     vfs.mount(vfs.VfsLfs2(image), "/flash")
-    base = "/flash" + directory + "/" + firmware_files.file_stem(push.version)
-    target = download_start.open_file(firmware_files.prepare(base, push.size), push)
+    base = "/flash" + directory + "/" + firmware_folder.file_stem(push.version)
+    target = download_preparation.open_file(firmware_folder.prepare(base, push.size), push)
     target.close()
     vfs.umount("/flash")
     return target.position

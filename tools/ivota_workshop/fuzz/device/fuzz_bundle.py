@@ -5,7 +5,7 @@ import json
 import room
 
 from bundlefs import Bundle
-from ivota import OtaError, bundle_compatibility, bundle_structure
+from ivota import OtaError, boot_compatibility, bundle_check
 
 
 def check(data):
@@ -14,12 +14,12 @@ def check(data):
     with open(path, "rb") as file:
         for length in (len(data) // 2, len(data)):  # its first block, and then the whole bundle
             try:
-                bundle_compatibility.check_beginning(file, length)
+                boot_compatibility.check_beginning(file, length)
             except OtaError as error:
                 assert error.code == -5 and not error.again and not error.reject
                 return "not for this board"
     try:
-        for _ in bundle_structure.examine_bundle(path, "0.2"):
+        for _ in bundle_check.examine_bundle(path, "0.2"):
             steps += 1
     except OtaError as error:
         assert error.code == -5 and not error.again

@@ -10,8 +10,8 @@ import room
 from slots import Esp32, installed
 
 import ivota
-from ivota import OtaError, download_start, firmware_files
-from ivota.push import Push
+from ivota import OtaError, download_preparation, firmware_folder
+from ivota.firmware_offer import Push
 
 SIZE = 6000
 MD5 = "0" * 32
@@ -36,7 +36,7 @@ def check(data):
     if length:
         room.put("firmware/0.2.bin", bytes(length))
     push = Push("0.2", "http://h/f", MD5, SIZE)
-    files = firmware_files.prepare(folder + "/0.2", SIZE)
+    files = firmware_folder.prepare(folder + "/0.2", SIZE)
     try:
         outcome = in_a_slot(files, push) if slot else in_a_file(files, push, length)
     except OtaError as error:
@@ -49,14 +49,16 @@ def check(data):
 
 
 def in_a_file(files, push, length):
-    target = download_start.open_file(files, push)
+    target = download_preparation.open_file(files, push)
     try:
         assert target.path == files.path
         assert target.position in (0, length) and target.position <= SIZE
         assert target.position == target.durable == target.file.tell()
         assert target.position < target.end <= SIZE or target.position == SIZE
         if target.position:
-            assert download_start.matches(ivota.once("json_file").load(target.checkpoint), push)
+            assert download_preparation.matches(
+                ivota.once("json_file").load(target.checkpoint), push
+            )
     finally:
         target.close()
     return "at %d" % target.position

@@ -7,7 +7,7 @@ an ETag, 3 over a redirect; and 4 more for each of the other versions of `reques
 import room
 from wire import Wire
 
-from ivota import OtaError, http_response
+from ivota import OtaError, response_check
 from ivota import http_request as module
 
 SIZE = 1000
@@ -32,7 +32,7 @@ def check(data):
         made = None
         try:
             stream = module.send_request(where, offset, HTTP, etag, asked == 3)
-            made = http_response.read(stream, offset, SIZE, etag)
+            made = response_check.read(stream, offset, SIZE, etag)
         except OtaError as error:
             assert error.code in (-1, -2, -3, -4, -5)
             assert 0 <= error.after_s and (error.again or not error.after_s)

@@ -22,7 +22,7 @@ def check(data):
     image = data[1:]
     with installed(Esp32(OWN, image)):
         try:
-            ivota.once("esp32_image").examine(state, MD5)
+            ivota.once("image_trial").examine(state, MD5)
         except OtaError as error:
             assert error.code == -5
             assert len(error.message) < 100

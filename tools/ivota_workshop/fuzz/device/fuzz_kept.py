@@ -5,7 +5,7 @@ The input is the first file, a line of dashes, and the second.
 
 import room
 
-from ivota import config, config_backup
+from ivota import config, config_fallback
 
 
 def check(data):
@@ -16,11 +16,11 @@ def check(data):
         room.put(names[0], mine)
     if mark:
         room.put(names[1], copy)
-    config_backup.GIVEN, config_backup.KEPT = paths
-    config_backup.BUNDLE = room.FOLDER + "/none.json"
+    config_fallback.GIVEN, config_fallback.KEPT = paths
+    config_fallback.BUNDLE = room.FOLDER + "/none.json"
     said = []
     try:
-        found, watch = config_backup.usable(lambda level, event, **fields: said.append(event))
+        found, watch = config_fallback.usable(lambda level, event, **fields: said.append(event))
     except ValueError:
         # A complete and valid file is never discarded.
         assert not usable(paths[0])
@@ -32,7 +32,7 @@ def check(data):
         # The copy is of this very file, which was valid when the copy was made.
         return "used"
     for path in found:
-        assert config.check(config_backup.read(path))["product_id"]
+        assert config.check(config_fallback.read(path))["product_id"]
     if watch:
         assert 0 <= watch[1]
     room.inside(*paths)
@@ -41,6 +41,6 @@ def check(data):
 
 def usable(path):
     try:
-        return config.check(config_backup.read(path))
+        return config.check(config_fallback.read(path))
     except ValueError:
         return None

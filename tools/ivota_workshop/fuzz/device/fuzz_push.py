@@ -2,7 +2,7 @@
 
 import json
 
-from ivota import OtaError, cloud_messages, tencent
+from ivota import OtaError, message_handler, tencent
 
 HEX = "0123456789abcdef"
 
@@ -62,19 +62,19 @@ def check(data):
 def taken(client, data):
     """Return the push, if it is one, and the kind of message in a word, in its dialect."""
     try:
-        push = cloud_messages.read(cloud_messages.load(data), client.dialect)
+        push = message_handler.read(message_handler.load(data), client.dialect)
     except OtaError as error:
         assert error.code == -5 and not error.again and not error.reject
         if error.version is not None:
             a_version(error.version)
-        cloud_messages.take(client, data)
+        message_handler.take(client, data)
         assert client.next is None
         return None, "refused"
     except (ValueError, MemoryError) as error:
-        cloud_messages.take(client, data)
+        message_handler.take(client, data)
         assert client.said == [IGNORED[isinstance(error, ValueError)]] and client.next is None
         return None, "ignored" if isinstance(error, ValueError) else "MemoryError"
-    cloud_messages.take(client, data)
+    message_handler.take(client, data)
     if push is None:
         seconds = client.report_interval_s
         assert type(seconds) is int and (seconds == 0 or 10 <= seconds <= 86400)

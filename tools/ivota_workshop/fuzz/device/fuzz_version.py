@@ -1,6 +1,6 @@
 """Derive the file name of a version: no push may choose a path."""
 
-from ivota.firmware_files import file_stem
+from ivota.firmware_folder import file_stem
 
 SAFE = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 

@@ -54,7 +54,7 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="Aliyun's push, JSON of any shape",
-    code=("lib/ivota/aliyun.py", "lib/ivota/cloud_messages.py"),
+    code=("lib/ivota/aliyun.py", "lib/ivota/message_handler.py"),
     seeds=seeds,
     mutate=mutate.a_json,
     words=tuple(f'"{key}": ' for key in (*_DATA, "code", "data")),
@@ -67,7 +67,7 @@ TARGET = Target(
             "accepts any size",
             (
                 (
-                    "lib/ivota/cloud_messages.py",
+                    "lib/ivota/message_handler.py",
                     "type(size) is not int or size <= 0",
                     "type(size) is not int",
                 ),

@@ -86,8 +86,8 @@ def seeds() -> dict[str, bytes]:
 TARGET = Target(
     about="a bundle: ROMFS records, mount",
     code=(
-        "lib/ivota/bundle_structure.py",
-        "lib/ivota/bundle_compatibility.py",
+        "lib/ivota/bundle_check.py",
+        "lib/ivota/boot_compatibility.py",
         "lib/ivota/identity_guard.py",
         "lib/bundlefs.py",
     ),
@@ -99,11 +99,11 @@ TARGET = Target(
     mistakes=(
         Mistake(
             "accepts paths that lead out",
-            (("lib/ivota/bundle_structure.py", 'text.strip(".")', "text"),),
+            (("lib/ivota/bundle_check.py", 'text.strip(".")', "text"),),
         ),
         Mistake(
             "accepts a name twice",
-            (("lib/ivota/bundle_structure.py", "if name <= last and", "if False and"),),
+            (("lib/ivota/bundle_check.py", "if name <= last and", "if False and"),),
         ),
         Mistake(
             "lets a bundle change the board's identity",
@@ -111,11 +111,11 @@ TARGET = Target(
         ),
         Mistake(
             "reads a size that has not come",
-            (("lib/ivota/bundle_compatibility.py", "<= at <= len(head) - 2", "<= at"),),
+            (("lib/ivota/boot_compatibility.py", "<= at <= len(head) - 2", "<= at"),),
         ),
         Mistake(
             "does not check the end",
-            (("lib/ivota/bundle_structure.py", "if file.seek(0, 2) < end:", "if False:"),),
+            (("lib/ivota/bundle_check.py", "if file.seek(0, 2) < end:", "if False:"),),
         ),
     ),
 )

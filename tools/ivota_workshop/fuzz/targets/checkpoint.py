@@ -67,7 +67,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 TARGET = Target(
     about="a checkpoint of a file or a slot",
-    code=("lib/ivota/download_start.py", "lib/ivota/ota_slots.py", "lib/ivota/json_file.py"),
+    code=("lib/ivota/download_preparation.py", "lib/ivota/ota_slots.py", "lib/ivota/json_file.py"),
     seeds=seeds,
     mutate=change,
     most=2200,
@@ -88,7 +88,7 @@ TARGET = Target(
             "keeps too much",
             (
                 (
-                    "lib/ivota/download_start.py",
+                    "lib/ivota/download_preparation.py",
                     "if length > push.size or not ours:",
                     "if not ours:",
                 ),

@@ -126,7 +126,7 @@ TARGET = Target(
     about="the configuration",
     code=(
         "lib/ivota/config.py",
-        "lib/ivota/network_config.py",
+        "lib/ivota/network_settings.py",
         "lib/ivota/home_assistant_settings.py",
     ),
     seeds=seeds,
@@ -159,7 +159,7 @@ TARGET = Target(
             "accepts a module that is not a network",
             (
                 (
-                    "lib/ivota/network_config.py",
+                    "lib/ivota/network_settings.py",
                     'if network not in ("wifi", "lan", "ppp", "own"):',
                     "if not network:",
                 ),

@@ -88,7 +88,7 @@ TARGET = Target(
     about="an HTTP answer: status, headers, Content-Range, Location, Retry-After",
     code=(
         "lib/ivota/http_request.py",
-        "lib/ivota/http_response.py",
+        "lib/ivota/response_check.py",
         "lib/ivota/http_status.py",
         "lib/ivota/guarded_socket.py",
     ),
@@ -110,7 +110,7 @@ TARGET = Target(
             "accepts any part",
             (
                 (
-                    "lib/ivota/http_response.py",
+                    "lib/ivota/response_check.py",
                     "or not int(first) <= offset <= int(last)",
                     "or False",
                 ),
@@ -118,13 +118,13 @@ TARGET = Target(
         ),
         Mistake(
             "accepts any length",
-            (("lib/ivota/http_response.py", "and int(total) != size:", "and False:"),),
+            (("lib/ivota/response_check.py", "and int(total) != size:", "and False:"),),
         ),
         Mistake(
             "treats any status as a part",
             (
                 (
-                    "lib/ivota/http_response.py",
+                    "lib/ivota/response_check.py",
                     "if status not in (200, 203, 206):",
                     "if status > 400:",
                 ),

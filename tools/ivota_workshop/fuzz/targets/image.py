@@ -25,7 +25,7 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="an ESP32 image's header",
-    code=("lib/ivota/esp32_image.py",),
+    code=("lib/ivota/image_trial.py",),
     seeds=seeds,
     most=300,
     words=("\\xe9\\x01", "\\x09\\x00"),
@@ -34,7 +34,7 @@ TARGET = Target(
             "compares half of the chip's number",
             (
                 (
-                    "lib/ivota/esp32_image.py",
+                    "lib/ivota/image_trial.py",
                     "if found[12:14] != own[12:14]:",
                     "if found[12] != own[12]:",
                 ),
@@ -42,11 +42,11 @@ TARGET = Target(
         ),
         Mistake(
             "accepts any image",
-            (("lib/ivota/esp32_image.py", "if bytes(found[32:]) != _DESCRIPTION:", "if False:"),),
+            (("lib/ivota/image_trial.py", "if bytes(found[32:]) != _DESCRIPTION:", "if False:"),),
         ),
         Mistake(
             "accepts any first byte",
-            (("lib/ivota/esp32_image.py", "if found[0] != own[0]:", "if False:"),),
+            (("lib/ivota/image_trial.py", "if found[0] != own[0]:", "if False:"),),
         ),
     ),
 )

@@ -60,7 +60,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 TARGET = Target(
     about="the configuration on flash and its kept copy",
-    code=("lib/ivota/config_backup.py", "lib/ivota/json_file.py", "lib/ivota/config.py"),
+    code=("lib/ivota/config_fallback.py", "lib/ivota/json_file.py", "lib/ivota/config.py"),
     seeds=seeds,
     mutate=change,
     most=2200,
@@ -69,7 +69,7 @@ TARGET = Target(
     mistakes=(
         Mistake(
             "keeps a configuration that is not valid",
-            (("lib/ivota/config_backup.py", "            paths.remove(path)\n", ""),),
+            (("lib/ivota/config_fallback.py", "            paths.remove(path)\n", ""),),
         ),
         Mistake(
             "reads a damaged file",

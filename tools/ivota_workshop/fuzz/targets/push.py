@@ -89,7 +89,7 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="update_firmware, JSON of any shape",
-    code=("lib/ivota/cloud_messages.py", "lib/ivota/tencent.py"),
+    code=("lib/ivota/message_handler.py", "lib/ivota/tencent.py"),
     seeds=seeds,
     mutate=mutate.a_json,
     words=tuple(f'"{key}"' for key in {**_PUSH, **_ANSWER})
@@ -99,7 +99,7 @@ TARGET = Target(
             "accepts a size of 0",
             (
                 (
-                    "lib/ivota/cloud_messages.py",
+                    "lib/ivota/message_handler.py",
                     "type(size) is not int or size <= 0",
                     "type(size) is not int",
                 ),
@@ -109,7 +109,7 @@ TARGET = Target(
             "accepts true as a number",
             (
                 (
-                    "lib/ivota/cloud_messages.py",
+                    "lib/ivota/message_handler.py",
                     "type(size) is not int or",
                     "not isinstance(size, (int, bool)) or",
                 ),
@@ -119,7 +119,7 @@ TARGET = Target(
             "accepts half a surrogate pair as a version",
             (
                 (
-                    "lib/ivota/cloud_messages.py",
+                    "lib/ivota/message_handler.py",
                     "ValueError:\n        return False",
                     "ValueError:\n        pass",
                 ),
@@ -127,15 +127,15 @@ TARGET = Target(
         ),
         Mistake(
             "echoes anything",
-            (("lib/ivota/cloud_messages.py", "in (int, str):", "in (int, str, list):"),),
+            (("lib/ivota/message_handler.py", "in (int, str):", "in (int, str, list):"),),
         ),
         Mistake(
             "takes any interval",
-            (("lib/ivota/cloud_messages.py", "seconds if fits else 0", "seconds"),),
+            (("lib/ivota/message_handler.py", "seconds if fits else 0", "seconds"),),
         ),
         Mistake(
             "echoes without limit",
-            (("lib/ivota/cloud_messages.py", "return len(data) <= _MOST", "return True"),),
+            (("lib/ivota/message_handler.py", "return len(data) <= _MOST", "return True"),),
         ),
     ),
 )

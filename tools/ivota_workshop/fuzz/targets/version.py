@@ -33,17 +33,17 @@ def seeds() -> dict[str, bytes]:
 
 TARGET = Target(
     about="a version used as a file name",
-    code=("lib/ivota/firmware_files.py",),
+    code=("lib/ivota/firmware_folder.py",),
     seeds=seeds,
     most=128,
     words=("../", "/", "..", "\\\\"),
     mistakes=(
         Mistake(
-            "accepts hidden files", (("lib/ivota/firmware_files.py", " and name[0] != 46", ""),)
+            "accepts hidden files", (("lib/ivota/firmware_folder.py", " and name[0] != 46", ""),)
         ),
         Mistake(
             "accepts folders",
-            (("lib/ivota/firmware_files.py", '0123456789._-"', '0123456789._-/"'),),
+            (("lib/ivota/firmware_folder.py", '0123456789._-"', '0123456789._-/"'),),
         ),
     ),
 )

@@ -96,7 +96,7 @@ def _read(stream, offset, size, asked, most):
     if status == 206 and total != b"*" and int(total) != size:
         raise once("http_status").another_size(total, size, offset)
     if coding == _CHUNKED:
-        stream.raw = once("chunked").Body(stream.raw)
+        stream.raw = once("chunked_body").Body(stream.raw)
     # A weak validator does not promise the same bytes (RFC 9110, 13.1.5).
     strong = fields[b"etag"][:1] == b'"' and len(etag) <= 80
     return None, offset - first, etag if strong else None

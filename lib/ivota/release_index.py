@@ -16,7 +16,7 @@ _SIGNATURE = const(384)  # bytes: RSA-3072
 
 
 def fetch(link, client):
-    """Fetch the index, and return a message for `cloud_messages`: with a push if there is an
+    """Fetch the index, and return a message for `message_handler`: with a push if there is an
     update.
 
     Raises `OtaError`.
@@ -56,7 +56,7 @@ def _get(link):
                 b"retry-after": b"",
                 b"date": b"",
             }
-            status = once("http_response").read_head(stream, fields, longest)
+            status = once("response_check").read_head(stream, fields, longest)
             if status in (301, 302, 303, 307, 308) and fields[b"location"]:
                 url = once("url").follow(url, fields[b"location"].decode())
                 continue
@@ -76,7 +76,7 @@ def _get(link):
 def _body(stream, fields):
     raw = stream.raw
     if fields[b"transfer-encoding"].lower() == b"chunked":
-        raw = once("chunked").Body(raw)
+        raw = once("chunked_body").Body(raw)
     length = fields[b"content-length"]
     most = min(int(length), _MOST + 1) if length.isdigit() else _MOST + 1
     buffer = bytearray(most)

@@ -1,4 +1,4 @@
-"""Clean up after a failed update, or start a last try."""
+"""Handle the failure of an update: start a last try, or clean up."""
 
 from micropython import const
 
@@ -19,7 +19,7 @@ def failed(job, error):
     if error.again and error.code == _MISMATCH and not job.restarted:
         job.restarted = True
         target.discard()
-        job.enter("download_start")
+        job.enter("download_preparation")
         return
     if error.code == _EXPIRED and not job.url_asked:
         job.url_asked = True

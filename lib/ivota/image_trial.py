@@ -28,7 +28,7 @@ def examine(state, md5):
 
 def check(found):
     """Raise OtaError(-5) for an image that this chip can't start, by its first 36 bytes."""
-    running = once("image_header")
+    running = once("running_image")
     own = running.header()
     if found[0] != own[0]:
         raise OtaError(_FAILED, "not an ESP32 image")
@@ -70,18 +70,17 @@ def begin(client):
     """Continue an image's trial at a start: it goes on only if the image's slot is running."""
     state = client.state
     trial = state.trial
-    failure_record = once("failure_record")
+    rollback = once("trial_rollback")
     state.tries = []  # it has run: from now on its failures count
     if trial and trial["slot"] != Partition(Partition.RUNNING).info()[4]:
-        failure_record.roll_back(
-            state, "the boot loader rolled back to the previous image"
-        )  # as in boot.py
+        # As in boot.py.
+        rollback.roll_back(state, "the boot loader rolled back to the previous image")
     elif trial and "provisional" not in trial and trial["version"] != client.version:
-        failure_record.roll_back(state, "the image reports version " + client.version, True)
+        rollback.roll_back(state, "the image reports version " + client.version, True)
         client.restart = True
         client.exit()
     ended = state.ended
-    if ended and failure_record.count(state, ended["md5sum"]) + 1 >= _TRIES:
+    if ended and once("failure_record").count(state, ended["md5sum"]) + 1 >= _TRIES:
         ended["reject"] = True
 
 
@@ -106,7 +105,7 @@ def confirm(client, text):
         client.restart = True
         client.exit()
         return False
-    stem = client.directory + "/" + once("firmware_files").file_stem(trial["version"])
+    stem = client.directory + "/" + once("firmware_folder").file_stem(trial["version"])
     once("json_file").remove(stem + ".json")
     if state.previous != stem + ".bin":
         once("json_file").remove(stem + ".bin")  # the patch that built it

@@ -15,7 +15,7 @@ def fault(job, error):
         gc.collect()
         return OtaError(_FAILED, describe(error), True)
     target = job.target
-    if isinstance(error, OSError) and job.phase == "block_receiver" and target.is_intact():
+    if isinstance(error, OSError) and job.phase == "body_download" and target.is_intact():
         return again(describe(error))
     # Without a target, a callback raised the exception, which must not end the client.
     return OtaError(_FAILED, ("flash: " if target else "") + describe(error))

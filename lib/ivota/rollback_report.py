@@ -1,4 +1,4 @@
-"""Give up a trial in time, and report at the next start why it was given up."""
+"""Report why boot.py or the boot loader rolled back a trial."""
 
 from micropython import const
 
@@ -7,32 +7,13 @@ from ivota import once
 _FAILED = const(-5)
 
 
-def give_up(client, runs, reached, acked):
-    """Roll back a trial whose time is over, and end the client for a restart.
-
-    `runs`: the version on trial is the one that runs; `reached`: the cloud was reached; `acked`:
-    the broker has acknowledged a report. Raises OSError if the flash fails.
-    """
-    if not runs:
-        why = "version %s is running instead" % client.version
-    elif reached:
-        why = "the application did not call confirm()"
-    elif acked:
-        why = "the broker accepted the reports, but the cloud did not answer"
-    else:
-        why = "cannot reach the broker"
-    once("failure_record").roll_back(client.state, "the trial was not confirmed in time: " + why)
-    client.restart = True
-    client.exit()
-
-
 def report(client):
     """If boot.py or the boot loader ended a trial, add its report to the outbox, in one write.
 
     Raises OSError if the flash fails.
     """
     if (client.state.trial or client.state.ended).get("slot"):
-        once("esp32_image").begin(client)
+        once("image_trial").begin(client)
     ended = client.state.ended
     if ended:
         why = ended["why"]

@@ -105,7 +105,7 @@ def switch(client, path):
             if leave:
                 leave()
                 guarded_socket.hooks.online = guarded_socket.always
-            once("startup").join(client)
+            once("agent_setup").join(client)
             break
 
 

@@ -18,7 +18,7 @@ _A_DAY = const(24)  # maximum number of full downloads in `retry.rest_most_s`
 _CHUNK = const(512)
 _CHUNK_MOST = const(4096)  # a block
 
-firmware_files = once("firmware_files")  # leaves the heap with this module
+firmware_folder = once("firmware_folder")  # leaves the heap with this module
 
 
 def step(job):
@@ -31,10 +31,10 @@ def step(job):
         return False
     if job.must_wait("download"):
         return False
-    stem = client.directory + "/" + firmware_files.file_stem(push.version)
-    if firmware_files.stem_of(client.state.active or "") == stem:
+    stem = client.directory + "/" + firmware_folder.file_stem(push.version)
+    if firmware_folder.stem_of(client.state.active or "") == stem:
         raise OtaError(_FAILED, "the running version has the same name")
-    target = firmware_files.prepare(stem, push.size)
+    target = firmware_folder.prepare(stem, push.size)
     checkpoint = once("json_file").load(target.checkpoint)
     if not (checkpoint and matches(checkpoint, push)):
         rest_s = _wear_s(client)
@@ -96,7 +96,7 @@ def open_file(target, push, keep=None, spare=None):
     """
     path = target.path
     checkpoint = once("json_file").load(target.checkpoint)
-    length = firmware_files.size_of(path)
+    length = firmware_folder.size_of(path)
     # A complete file without a checkpoint was verified once: check it before downloading.
     ours = length == push.size
     if checkpoint is not None:
@@ -106,14 +106,14 @@ def open_file(target, push, keep=None, spare=None):
             target.discard()
         checkpoint = None
     if checkpoint is None:
-        firmware_files.make_room(path, push.size, (keep, path), spare)
+        firmware_folder.make_room(path, push.size, (keep, path), spare)
         checkpoint = dict(identity(push), position=0)
         once("json_file").save(target.checkpoint, checkpoint)
     target.open(
         hashlib.md5(),
-        firmware_files.block_layout(target.checkpoint),
+        firmware_folder.block_layout(target.checkpoint),
         _CHUNK_MOST if ivota.roomy else _CHUNK,
-        max(firmware_files.size_of(path), 0),
+        max(firmware_folder.size_of(path), 0),
         checkpoint.get("etag"),
     )
     return target

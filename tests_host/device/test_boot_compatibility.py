@@ -6,7 +6,7 @@ from bundles import MAGIC, bundle, file, image, integer, record
 from clientworld import World
 
 import bundlefs
-from ivota import bundle_compatibility
+from ivota import boot_compatibility
 from support import data_of, installed, raises, tmp_dir, write_file
 
 APP = [("app.py", b"def main():\n    pass\n"), ("data.bin", data_of(30000))]
@@ -124,7 +124,7 @@ def test_what_is_damaged_is_told_when_all_is_there():
         with tmp_dir() as path:
             write_file(path + "/b", data)
             with open(path + "/b", "r+b") as opened:
-                bundle_compatibility.check_beginning(opened, len(data))
+                boot_compatibility.check_beginning(opened, len(data))
 
 
 def test_the_first_file_counts_only_where_all_of_it_has_come():
@@ -133,9 +133,9 @@ def test_the_first_file_counts_only_where_all_of_it_has_come():
         write_file(path + "/b", data)
         with open(path + "/b", "r+b") as opened:
             end = data.index(b"}") + 1
-            bundle_compatibility.check_beginning(opened, end - 1)
+            boot_compatibility.check_beginning(opened, end - 1)
             with raises(Exception, "format 3"):
-                bundle_compatibility.check_beginning(opened, end)
+                boot_compatibility.check_beginning(opened, end)
 
 
 def test_the_checkout_agrees_with_itself():

@@ -6,7 +6,7 @@ import json
 from micropython import const
 
 from ivota import OtaError, describe, once, tencent
-from ivota.push import Push
+from ivota.firmware_offer import Push
 
 _FAILED = const(-5)
 
@@ -18,7 +18,7 @@ _OFTEN, _RARELY = const(10), const(86400)
 
 
 def take(client, payload):
-    """Act on a message: reject a push, renew the URL of the current one, or queue it."""
+    """Act on a message: note an answer; reject a push, renew the current one's URL, or queue it."""
     try:
         message = load(payload)
         answered(client, message)

@@ -20,7 +20,7 @@ _HEAD = const(32)  # bytes that contain all of this, and two bytes of the size
 def check_beginning(file, length):
     """Check the bundle whose first `length` bytes are in `file`.
 
-    Raises OtaError(-5) for a bundle that this board can't start. `bundle_structure` rejects
+    Raises OtaError(-5) for a bundle that this board can't start. `bundle_check` rejects
     damaged bundles and other files once they are complete.
     """
     file.seek(0)

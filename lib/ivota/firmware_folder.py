@@ -1,8 +1,8 @@
 """Name the files of a firmware in their folder, and make room for them.
 
 The files of a version share a stem, which is the folder and `file_stem`. `.bin` is the download,
-`.json` its checkpoint while it is unfinished, and `.new` what a patch produced. Only `patch_base`
-and `trial` use `.new`, so a plain update loads no code for it.
+`.json` its checkpoint while it is unfinished, and `.new` what a patch produced. Only
+`patch_preparation` and `trial` use `.new`, so a plain update loads no code for it.
 """
 
 import binascii

@@ -24,7 +24,7 @@ def examine(state, firmware):
     Raises OtaError(-5) for firmware that must not start.
     """
     if firmware.slot:
-        once("esp32_image").examine(state, firmware.md5)
+        once("image_trial").examine(state, firmware.md5)
         return
     with open(firmware.path, "rb") as file:
         kinds = once("firmware_kind")

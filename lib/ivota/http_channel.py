@@ -88,7 +88,7 @@ class Link:
         owner = self._owner
         found = None
         if topic == _VERSION:
-            found = once("channel_index").fetch(self, owner)
+            found = once("release_index").fetch(self, owner)
         elif self.config["channel"]["report_url"]:
             post(self.config, message)
         if message == owner.state.outbox:  # no cloud stores it
@@ -137,7 +137,7 @@ def post(config, message):
     )
     try:
         stream.begin()
-        status = once("http_response").read_head(stream, {b"location": b""}, 0)
+        status = once("response_check").read_head(stream, {b"location": b""}, 0)
     finally:
         stream.close()
     if status >= 500 or status == _TOO_MANY:
@@ -153,7 +153,7 @@ def check(config, merge, error):
     channel = {"url": "", "track": "stable", "interval_s": 3600, "report_url": None, "keys": []}
     if config["channel"] is not None:
         merge(config["channel"], channel, "channel.")
-    if not channel["url"] and config["dialect"] != "channel":
+    if not channel["url"] and config["dialect"] != "http_channel":
         config["channel"] = None
         return
     for name in ("url", "report_url"):
@@ -176,5 +176,5 @@ def check(config, merge, error):
     seconds = config["channel"]["interval_s"]
     if seconds < _LEAST_S:
         raise error("channel.interval_s must be at least %d" % _LEAST_S)
-    config["dialect"] = "channel"
+    config["dialect"] = "http_channel"
     config["report_interval_s"] = seconds

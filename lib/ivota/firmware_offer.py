@@ -11,13 +11,13 @@ class Push:
     md5: of all its bytes, in lower case
     size: in bytes
     echo: what each report must repeat; None or a dictionary
-    authorization: the header of that name for the server in `url`, or None (cloud_messages)
+    authorization: the header of that name for the server in `url`, or None (message_handler)
 
     A push has only these fields. After the bytes are verified:
 
-    path: of the file; for an image in a slot, of its checkpoint (handover, patcher)
-    slot: the label of the partition, None for a file (handover, patcher)
-    payload_size: bytes of the application, without a signature (handover,
+    path: of the file; for an image in a slot, of its checkpoint (update_completion, patcher)
+    slot: the label of the partition, None for a file (update_completion, patcher)
+    payload_size: bytes of the application, without a signature (update_completion,
         patcher, signature_footer)
     sequence: the signed sequence, 0 if it is not signed (signed_claims)
     kind: the signed kind, if it is signed: bundle, patch and so on (signed_claims)

@@ -59,16 +59,16 @@ def begin_slot(header, path, state, slot):
     about the slot.
     """
     once("ota_slots").fits(slot, header.result_size)
-    once("firmware_files").clear(path, (state.active, state.previous, path))
+    once("firmware_folder").clear(path, (state.active, state.previous, path))
     return once("slot_target").SlotTarget(path, None, header.result_size, hashlib.sha256(), slot)
 
 
 def begin_file(header, path, state, _slot):
     """Return the `FileTarget` of an empty file for the result, with room for all of it."""
-    firmware_files = once("firmware_files")
-    result = firmware_files.stem_of(path) + ".new"
+    firmware_folder = once("firmware_folder")
+    result = firmware_folder.stem_of(path) + ".new"
     spare = state.previous if state.previous != path else None
-    firmware_files.make_room(result, header.result_size, (state.active, path), spare)
+    firmware_folder.make_room(result, header.result_size, (state.active, path), spare)
     target = once("file_target").FileTarget(result, None, header.result_size)
-    target.open(hashlib.sha256(), firmware_files.block_layout(path), _CHUNK)
+    target.open(hashlib.sha256(), firmware_folder.block_layout(path), _CHUNK)
     return target

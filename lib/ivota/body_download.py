@@ -1,4 +1,4 @@
-"""Receive blocks from the socket into the target: the phase of an update that downloads."""
+"""Download the body of the response into the target, block by block: a phase of an update."""
 
 import time
 
@@ -56,7 +56,7 @@ def _finish_block(job, target):
     if target.position == target.size:
         job.progress()
         job.hang_up()
-        job.enter("handover")
+        job.enter("update_completion")
     elif time.ticks_diff(now, job.reported_at) >= 1000:
         job.progress()
 
@@ -64,8 +64,8 @@ def _finish_block(job, target):
 def _reject_unstartable(job):
     """Raise OtaError(-5) if the first block shows that this board can't start the bundle."""
     client = job.client
-    # With keys, nothing in it is parsed before its signature is verified (bundle_structure).
+    # With keys, nothing in it is parsed before its signature is verified (bundle_check).
     target = job.target
     if not (target.slot or client.on_firmware or client.config["keys"]):
-        once("bundle_compatibility").check_beginning(target.file, target.position)
+        once("boot_compatibility").check_beginning(target.file, target.position)
         target.file.seek(target.position)

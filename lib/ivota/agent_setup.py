@@ -22,17 +22,17 @@ _CONFIGURED = const(2)
 def start(log):
     """Return (client, the application's `main`, or None if none runs)."""
     state = once("state").load()
-    config_backup = once("config_backup")
-    paths, more = config_backup.usable(log)
+    config_fallback = once("config_fallback")
+    paths, more = config_fallback.usable(log)
     version, name = running()
-    client = Client(config_backup.read(paths[0], log), version, log=log, state=state)
+    client = Client(config_fallback.read(paths[0], log), version, log=log, state=state)
     client.application = name
     client.chip_id = chip_id()
     client.after_watchdog = _watchdog_reset(state)
     if client.config["home_assistant"]:
         once("home_assistant").attach(client)
     if more:
-        client.trial = config_backup.ConfigTrial(client, paths, *more)
+        client.trial = config_fallback.ConfigTrial(client, paths, *more)
     join(client)
     _arm(client)
     log("info", "running", version=client.version, trial=bool(state.trial))
@@ -110,8 +110,8 @@ def chip_id():
     try:
         import esp32  # noqa: F401  elsewhere, the module is not worth its heap
 
-        image_header = once("image_header")
-        return image_header.chip_id(image_header.header())
+        running_image = once("running_image")
+        return running_image.chip_id(running_image.header())
     except (ImportError, OSError):
         return None
 
