@@ -1,6 +1,10 @@
 """Activate verified firmware, a bundle or an image, on trial from the next start on."""
 
-from ivota import once
+from micropython import const
+
+from ivota import OtaError, once
+
+_FAILED = const(-5)
 
 
 class Installer:
@@ -16,11 +20,7 @@ class Installer:
         Raises OtaError(-5) for firmware that must not start.
         """
         if self._work is None:
-            if not firmware.slot:
-                with open(firmware.path, "rb") as file:
-                    once("boot_compatibility").check_beginning(file, firmware.payload_size)
-            # By now, `boot_compatibility` has left the heap.
-            self._work = once("bundle_check").examine(self._client.state, firmware)
+            self._work = _examine(self._client.state, firmware)
         for _ in self._work:
             return False
         self._work = ()  # the checking code leaves the heap
@@ -45,6 +45,19 @@ class Installer:
         into(client.state, firmware.path, trial)
         client.restart = True
         client.exit()
+
+
+def _examine(state, firmware):
+    """Check an image, or one record of a bundle per step."""
+    if firmware.slot:
+        once("image_trial").examine(state, firmware.md5)
+        return
+    kind = once("firmware_kind").kind_at(firmware.path)
+    if kind == "esp32-image":
+        raise OtaError(_FAILED, "this board has no slot for an ESP32 image")
+    if kind != "bundle":
+        raise OtaError(_FAILED, "neither a bundle nor an image, and no callback is set")
+    yield from once("bundle_check").examine(firmware.path, firmware.version)
 
 
 def activate(state, path, trial):

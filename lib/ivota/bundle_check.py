@@ -1,4 +1,4 @@
-"""Check whether this board can start verified firmware: a bundle, or an image in a slot."""
+"""Check the structure and the content of a complete bundle before the board starts it."""
 
 import json
 
@@ -18,30 +18,12 @@ _FOLDER = const(4)
 _PLAIN = const(5)
 
 
-def examine(state, firmware):
-    """Check firmware that is about to be activated, one record of a bundle per step.
+def examine(path, version):
+    """Check a bundle's records, one per step; `bundlefs` reads them when it mounts the bundle.
 
-    Raises OtaError(-5) for firmware that must not start.
-    """
-    if firmware.slot:
-        once("image_trial").examine(state, firmware.md5)
-        return
-    with open(firmware.path, "rb") as file:
-        kinds = once("firmware_kind")
-        kind = kinds.kind_of(file.read(kinds.HEAD))
-    del kinds  # it leaves the heap
-    if kind == "esp32-image":
-        raise OtaError(_FAILED, "this board has no slot for an ESP32 image")
-    if kind != "bundle":
-        raise OtaError(_FAILED, "neither a bundle nor an image, and no callback is set")
-    yield from examine_bundle(firmware.path, firmware.version)
-
-
-def examine_bundle(path, version):
-    """Check a bundle's records, which `bundlefs` reads when it mounts the bundle.
-
-    Raises OtaError(-5) for a bundle that has another version, is damaged, has too many files, has
-    an unsafe path, lacks an application, or changes the board's identity.
+    Raises OtaError(-5) for a bundle that the boot files can't start, or that has another version,
+    is damaged, has too many files, has an unsafe path, lacks an application, or changes the
+    board's identity.
     """
     try:
         with open(path, "rb") as file:
@@ -54,12 +36,16 @@ def examine_bundle(path, version):
 def _examine(file, version):
     count = 0
     runs = False
+    length = file.seek(0, 2)
+    # First: in a later format, the records could be different, too.
+    once("boot_compatibility").check_beginning(file, length)
+    file.seek(0)
     if file.read(3) != once("firmware_kind").ROMFS:
         raise damaged(0)
     size = integer(file)
     first = file.tell()
     end = first + size
-    if file.seek(0, 2) < end:
+    if length < end:
         raise damaged(end)
     for kind, folder, name, start, stop in walk(file, first, end):
         count += 1

@@ -12,3 +12,9 @@ def kind_of(head):
     if head[:8] == b"IVOTADLT":
         return "patch"
     return "esp32-image" if head[:1] == IMAGE else "other"
+
+
+def kind_at(path):
+    """Return the kind of the firmware in the file at `path`."""
+    with open(path, "rb") as file:
+        return kind_of(file.read(HEAD))

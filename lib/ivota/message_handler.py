@@ -18,7 +18,7 @@ _OFTEN, _RARELY = const(10), const(86400)
 
 
 def take(client, payload):
-    """Act on a message: note an answer; reject a push, renew the current one's URL, or queue it."""
+    """Act on a message: note an answer; reject a push, renew the current URL, or queue it."""
     try:
         message = load(payload)
         answered(client, message)

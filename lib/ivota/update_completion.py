@@ -33,7 +33,11 @@ def step(job):
         if job.must_wait("install"):
             return False
         if not job.on_firmware:
-            if firmware is push and not (client.on_firmware or push.slot) and _is_patch(push):
+            if (
+                firmware is push
+                and not (client.on_firmware or push.slot)
+                and once("firmware_kind").kind_at(push.path) == "patch"
+            ):
                 job.enter("patcher")  # which returns to this phase
                 return True
             let_go()  # the application gets the heap back
@@ -50,9 +54,3 @@ def step(job):
     client.log("info", "handed_over", version=push.version)
     job.on_firmware(firmware)
     return True
-
-
-def _is_patch(firmware):
-    kinds = once("firmware_kind")
-    with open(firmware.path, "rb") as file:
-        return kinds.kind_of(file.read(kinds.HEAD)) == "patch"

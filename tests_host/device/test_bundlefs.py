@@ -51,7 +51,7 @@ def refused(archive, part=""):
             bundlefs.Bundle(path + "/b.bin")
         # What can't be mounted does not pass the examination.
         with raises(OtaError):
-            for _ in bundle_check.examine_bundle(path + "/b.bin", "0.2"):
+            for _ in bundle_check.examine(path + "/b.bin", "0.2"):
                 pass
 
 

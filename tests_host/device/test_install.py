@@ -6,7 +6,7 @@ from bundles import FOLDER, bundle, facts, file, image, named, tree
 
 from ivota import OtaError
 from ivota.activation import Installer
-from ivota.bundle_check import examine_bundle
+from ivota.bundle_check import examine
 from ivota.result_codes import FAILED
 from ivota.state import load
 from support import raises, tmp_dir, write_file
@@ -25,7 +25,6 @@ class FakeFirmware:
         self.md5 = "0" * 32
         self.echo = {"task_id": 5}
         self.slot = None
-        self.payload_size = 1 << 20
 
 
 class FakeClient:
@@ -43,7 +42,7 @@ class FakeClient:
 def steps_of(archive, version="0.2"):
     with tmp_dir() as path:
         write_file(path + "/b.bin", archive)
-        return sum(1 for _ in examine_bundle(path + "/b.bin", version))
+        return sum(1 for _ in examine(path + "/b.bin", version))
 
 
 def refused(archive, part="", version="0.2"):
@@ -92,7 +91,6 @@ def test_one_that_the_boot_files_do_not_start():
         ({"updater_min": "9"}, "needs ivota 9, but"),
     ):
         with Setup(bundle(FILES, **changed)[:200]) as setup:
-            setup.firmware.payload_size = 200
             with raises(OtaError, why):
                 setup.check()
 
@@ -187,7 +185,7 @@ def test_no_archive_at_all():
 
 def test_a_file_that_cannot_be_read():
     with raises(OtaError):
-        for _ in examine_bundle("/none/b.bin", "0.2"):
+        for _ in examine("/none/b.bin", "0.2"):
             pass
 
 

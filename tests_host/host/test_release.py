@@ -339,8 +339,8 @@ def test_any_name_is_found_on_a_board(app, tmp_path):
     (tmp_path / "names.json").write_text(json.dumps(HARD_NAMES, ensure_ascii=False))
     (tmp_path / "read.py").write_text(
         "import json, vfs, bundlefs\n"
-        "from ivota.bundle_check import examine_bundle\n"
-        "for _ in examine_bundle('x.bin', '1'): pass\n"
+        "from ivota.bundle_check import examine\n"
+        "for _ in examine('x.bin', '1'): pass\n"
         "vfs.mount(bundlefs.Bundle('x.bin'), '/b')\n"
         "for name in json.load(open('names.json')):\n"
         "    assert open('/b/' + name).read() == name, name\n"

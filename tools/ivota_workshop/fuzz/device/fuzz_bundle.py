@@ -19,7 +19,7 @@ def check(data):
                 assert error.code == -5 and not error.again and not error.reject
                 return "not for this board"
     try:
-        for _ in bundle_check.examine_bundle(path, "0.2"):
+        for _ in bundle_check.examine(path, "0.2"):
             steps += 1
     except OtaError as error:
         assert error.code == -5 and not error.again
