@@ -22,10 +22,7 @@ def failed(job, error):
         job.enter("download_preparation")
         return
     if error.code == _EXPIRED and not job.url_asked:
-        job.url_asked = True
-        client.report_version()
-        job.retry.rest(once("url_renewal").FRESH_MS)
-        job.enter("url_renewal")
+        once("url_renewal").begin(job)
         return
     job.enter(None)
     if error.again and target:
