@@ -1,8 +1,6 @@
-"""Record failures and final reports in the state, each change with one atomic write."""
+"""Record in the state how often firmware has failed, and why it is rejected."""
 
 from micropython import const
-
-from ivota import once
 
 _REJECTED = const(4)  # maximum number of rejected firmware to remember
 
@@ -22,20 +20,17 @@ def reason(state, md5, version=None):
     return None
 
 
-def post(state, outbox, md5=None, reject=None, *version):
-    """Store a final report until it is acknowledged; count a failure of `md5`.
+def add(state, md5, reject=None, *version):
+    """Count a failure of this firmware; the caller saves the state.
 
     With `reject`, the firmware is rejected from now on for that reason; with `version`, only under
     that name.
     """
-    state.outbox = outbox
-    state.ended = None
     if reject:
         others = [
             entry for entry in state.rejected if isinstance(entry, list) and entry[:1] != [md5]
         ]
         state.rejected = others[1 - _REJECTED :] + [[md5, reject] + list(version)]
         state.failures = []
-    elif md5:
+    else:
         state.failures = [md5, count(state, md5) + 1]
-    once("state").save(state)

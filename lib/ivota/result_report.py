@@ -37,9 +37,21 @@ def report_progress(client, push, state, code, message):
         client.report_version()
 
 
-def _post(client, text, *about):
+def post(state, outbox, md5=None, *rejection):
+    """Store a final report until it is acknowledged, and a failure of `md5`, with one write.
+
+    `rejection` is the rest of the arguments of `failure_record.add`.
+    """
+    if md5:
+        once("failure_record").add(state, md5, *rejection)
+    state.outbox = outbox
+    state.ended = None
+    once("state").save(state)
+
+
+def _post(client, text, *failure):
     """Store a final report on flash; send it even if the flash or the heap fails."""
     try:
-        once("failure_record").post(client.state, text, *about)
+        post(client.state, text, *failure)
     except (OSError, MemoryError, ImportError) as error:
         client.log("error", "flash", why=describe(error))

@@ -22,7 +22,7 @@ def report(client):
             why += ", " + (died[0] if isinstance(died, list) else died)  # in a list once counted
         elif why == "crashed in its trial":  # only the watchdog leaves no exception
             why = "hung in its trial: the watchdog reset the board"
-        once("failure_record").post(
+        once("result_report").post(
             client.state,
             client.dialect.report_progress(
                 "fail", ended["version"], None, _FAILED, why, ended.get("echo")

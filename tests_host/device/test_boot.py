@@ -12,7 +12,7 @@ import sys
 import vfs
 from bundles import bundle, sealed
 
-from ivota import activation, failure_record, json_file
+from ivota import activation, failure_record, json_file, result_report
 from ivota import state as state_file
 from ivota.state import load
 from support import installed, raises, read_file, tmp_dir, write_file
@@ -698,6 +698,6 @@ def test_what_the_client_makes_of_it():
         state = load(board.path + "/state.json")
         assert state.active == board.bin("0.1") and state.trial is None
         assert state.ended["version"] == "0.2"
-        failure_record.post(state, "FAIL", state.ended["md5sum"], state.ended["why"])
+        result_report.post(state, "FAIL", state.ended["md5sum"], state.ended["why"])
         assert board.boot(2) == "0.1"
         assert failure_record.reason(load(board.path + "/state.json"), board.md5("0.2"))

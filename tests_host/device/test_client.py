@@ -6,7 +6,7 @@ import sys
 from clientworld import World, push_of
 
 import ivota
-from ivota import OtaError, failure_record, guarded_socket, http_request, json_file
+from ivota import OtaError, failure_record, guarded_socket, http_request, json_file, result_report
 from ivota import state as state_file
 from ivota.cloud_client import Client
 from ivota.config import ConfigError
@@ -679,7 +679,7 @@ def test_a_rejected_firmware_is_answered_at_once():
     with World() as world:
         world.client()
         md5 = push_of(world.data).split(b'md5sum": "')[1][:32].decode()
-        failure_record.post(world.state, "x", md5, "crashed in its trial")
+        result_report.post(world.state, "x", md5, "crashed in its trial")
         world.push(world.data, task_id=5)
         world.spin()
         assert ("fail", "-5", "crashed in its trial") in world.finals()

@@ -5,7 +5,7 @@ import sys
 from bundles import bundle
 from clientworld import World, push_of
 
-from ivota import OtaError, activation, failure_record, json_file, trial_rollback
+from ivota import OtaError, activation, failure_record, json_file, result_report, trial_rollback
 from ivota import state as state_file
 from ivota import trial as trials
 from ivota.state import load
@@ -105,8 +105,8 @@ def test_the_md5_of_what_runs_stays_in_the_file():
 def test_confirm_is_one_write_with_done_in_the_outbox():
     with tmp_dir() as path:
         state = load(path + "/s")
-        failure_record.post(state, "old", MD5S[1], "crashed")
-        failure_record.post(state, "old", MD5S[2])
+        result_report.post(state, "old", MD5S[1], "crashed")
+        result_report.post(state, "old", MD5S[2])
         activation.activate(state, "/firmware/0.2.bin", TRIAL)
         value = one_write(trials.confirm, state, "DONE")
         assert value["outbox"] == "DONE"
@@ -142,7 +142,7 @@ def test_post_and_sent_are_one_write_each():
     with tmp_dir() as path:
         state = load(path + "/s")
         state.ended = dict(TRIAL, why="x")
-        value = one_write(failure_record.post, state, "FAIL", MD5S[0])
+        value = one_write(result_report.post, state, "FAIL", MD5S[0])
         assert value["outbox"] == "FAIL"
         assert "ended" not in value
         assert load(path + "/s").outbox == "FAIL"
@@ -156,10 +156,10 @@ def test_failures_count_for_one_firmware():
         state = load(path + "/s")
         assert failure_record.count(state, MD5S[0]) == 0
         for n in (1, 2, 3):
-            failure_record.post(state, "FAIL", MD5S[0])
+            result_report.post(state, "FAIL", MD5S[0])
             assert failure_record.count(load(path + "/s"), MD5S[0]) == n
         assert failure_record.count(state, MD5S[1]) == 0
-        failure_record.post(state, "FAIL", MD5S[1])
+        result_report.post(state, "FAIL", MD5S[1])
         assert failure_record.count(state, MD5S[1]) == 1
         assert failure_record.count(state, MD5S[0]) == 0
 
@@ -167,7 +167,7 @@ def test_failures_count_for_one_firmware():
 def test_done_counts_no_failure():
     with tmp_dir() as path:
         state = load(path + "/s")
-        failure_record.post(state, "DONE", None)
+        result_report.post(state, "DONE", None)
         assert state.failures == []
         assert state.rejected == []
 
@@ -176,7 +176,7 @@ def test_the_last_four_rejected_are_remembered():
     with tmp_dir() as path:
         state = load(path + "/s")
         for n in range(6):
-            one_write(failure_record.post, state, "FAIL", MD5S[n], "reason %d" % n)
+            one_write(result_report.post, state, "FAIL", MD5S[n], "reason %d" % n)
         again = load(path + "/s")
         assert len(again.rejected) == 4
         for n in range(6):
@@ -187,9 +187,9 @@ def test_rejected_again_is_remembered_once_with_the_newest_reason():
     with tmp_dir() as path:
         state = load(path + "/s")
         for n in (0, 1, 2, 3, 1):
-            failure_record.post(state, "FAIL", MD5S[n], "reason %d" % len(state.rejected))
+            result_report.post(state, "FAIL", MD5S[n], "reason %d" % len(state.rejected))
         assert [entry[0] for entry in state.rejected] == [MD5S[0], MD5S[2], MD5S[3], MD5S[1]]
-        failure_record.post(state, "FAIL", MD5S[4], "x")
+        result_report.post(state, "FAIL", MD5S[4], "x")
         assert failure_record.reason(state, MD5S[0]) is None
         assert failure_record.reason(state, MD5S[1]) == "reason 4"
 
@@ -197,8 +197,8 @@ def test_rejected_again_is_remembered_once_with_the_newest_reason():
 def test_rejecting_ends_the_count():
     with tmp_dir() as path:
         state = load(path + "/s")
-        failure_record.post(state, "FAIL", MD5S[0])
-        failure_record.post(state, "FAIL", MD5S[0], "crashed")
+        result_report.post(state, "FAIL", MD5S[0])
+        result_report.post(state, "FAIL", MD5S[0], "crashed")
         assert failure_record.count(load(path + "/s"), MD5S[0]) == 0
 
 
@@ -274,8 +274,8 @@ def test_values_of_other_types_are_as_if_missing():
                     assert found in (0, 5)
                 assert failure_record.count(state, MD5S[0]) == 0
                 assert failure_record.reason(state, MD5S[0]) is None
-                failure_record.post(state, "FAIL", MD5S[0], "why")
-                failure_record.post(state, "FAIL", MD5S[0])
+                result_report.post(state, "FAIL", MD5S[0], "why")
+                result_report.post(state, "FAIL", MD5S[0])
 
 
 def test_a_count_is_a_number():
@@ -305,7 +305,7 @@ def test_one_that_does_not_fit_the_heap():
         raise MemoryError
 
     with tmp_dir() as path:
-        failure_record.post(load(path + "/s"), "FAIL", MD5S[0], "crashed")
+        result_report.post(load(path + "/s"), "FAIL", MD5S[0], "crashed")
         with patched(json_file, load=load_none):
             assert load(path + "/s").rejected == []  # of the factory package, the last there is
             sys.path.append("/app")
@@ -355,7 +355,7 @@ def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
             trials.confirm(state, "DONE")
             with patched(json_file, save=save), raises(type(fails)):
                 activation.activate(state, "/b.bin", dict(TRIAL, md5sum=MD5S[1]))
-            value = one_write(failure_record.post, state, "FAIL", MD5S[1])
+            value = one_write(result_report.post, state, "FAIL", MD5S[1])
             assert value["active"] == "/a.bin" and value["outbox"] == "FAIL"
             assert value["sums"] == {"/a.bin": MD5S[0]}
             assert "trial" not in value and "previous" not in value
@@ -364,8 +364,8 @@ def test_what_could_not_be_made_active_is_not_so_by_the_next_write():
 def test_a_refusal_of_one_name_alone():
     with tmp_dir() as path:
         state = load(path + "/s")
-        one_write(failure_record.post, state, "FAIL", MD5S[0], "of another version", "0.2")
-        one_write(failure_record.post, state, "FAIL", MD5S[1], "crashed")
+        one_write(result_report.post, state, "FAIL", MD5S[0], "of another version", "0.2")
+        one_write(result_report.post, state, "FAIL", MD5S[1], "crashed")
         for each in (state, load(path + "/s")):
             assert failure_record.reason(each, MD5S[0], "0.2") == "of another version"
             assert failure_record.reason(each, MD5S[0], "0.3") is None

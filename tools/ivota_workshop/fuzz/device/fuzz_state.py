@@ -2,7 +2,7 @@
 
 import room
 
-from ivota import failure_record, json_file, state
+from ivota import failure_record, json_file, result_report, state
 
 KINDS = {
     "active": str,
@@ -44,7 +44,7 @@ def check(data):
     assert type(count) is int
     failure_record.reason(found, MD5, "0.2")
     try:
-        failure_record.post(found, "{}", MD5, "why")
+        result_report.post(found, "{}", MD5, "why")
     except MemoryError:
         return "MemoryError"
     except RuntimeError:  # nested too deeply to be written; no message can cause this
