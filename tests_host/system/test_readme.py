@@ -164,7 +164,7 @@ def test_commands_of_the_first_update(tmp_path: Path) -> None:
                     )
                     assert done.returncode == 0, done.stdout + done.stderr
             board.wait_log(r"thermometer: \d+\.\d C, mean \d+\.\d C \(simulated\)")
-        signed = inspect(tmp_path / "thermometer-0.3.bin").signed
+        signed = inspect(tmp_path / "thermometer-0.4.bin").signed
         assert signed and signed.target == "thermometer"
         with Client(cloud["api_url"]) as api:
             device = api.device(name)
