@@ -63,7 +63,7 @@ def test_a_new_device_is_answered_and_given_nothing(cloud, api, firmware, tmp_pa
         assert api.query("") == [] and api.campaign_devices(campaign) == []
         device.hello("0.1")
         device.expect_nothing(cloud)
-        assert api.accept_pending() == {"devices": 1}
+        assert [each["devices"] for each in api.act_on_matching("all", "accept")] == [1]
         api.push("new", "0.2")
         device.expect("update_firmware")
 
@@ -175,7 +175,7 @@ def test_a_device_that_is_accepted_again_is_not_deleted(database, monkeypatch):
     for _ in range(3):
         hear(database, "alone", "back", "talks", accept_all=True)
     with database.reading() as session:
-        alone, back, _ = session.scalars(select(models.Device.id).order_by(models.Device.id))
+        alone, back, talks = session.scalars(select(models.Device.id).order_by(models.Device.id))
     again = []
 
     def pause(_):
@@ -192,7 +192,8 @@ def test_a_device_that_is_accepted_again_is_not_deleted(database, monkeypatch):
         device_actions.delete_device(database, alone, "w")
     again.append(back)
     order = bulk_actions.Order("-name:alone", bulk_actions.DELETE)
-    bulk_actions.do_part(database, order, "w")
+    done = bulk_actions.do_part(database, order, [back, talks], "w")
+    assert done[:2] == (1, [(1, bulk_actions.KEPT)])
     with database.reading() as session:
         left = session.execute(select(models.Device.device_name, models.Device.status))
         assert sorted(left.tuples()) == [("alone", "accepted"), ("back", "accepted")]
@@ -209,7 +210,7 @@ def test_the_same_by_commands(cloud, api, firmware):
             device.hello("0.1")
     assert "pending" in ivota("devices", "--status", "pending")
     assert "P/a accepted" in ivota("accept", "a")
-    assert "2 devices accepted" in ivota("accept", "--all", "--yes")
+    assert "2 accepted" in ivota("accept", "--all", "--yes")
     assert "no devices are pending" in ivota("devices", "--status", "pending")
     assert "P/b retired" in ivota("retire", "b", "--yes")
     assert "nothing was deleted" in ivota("delete", "b", code=1)

@@ -16,12 +16,11 @@ from pages_support import Visitor, let_in
 from typer.testing import CliRunner
 from waiting import wait_until
 
-from ivota_tools.api_client import ApiError
 from ivota_tools.cli import app
 from ivota_tools.cli.device_views import attempt_table
 from ivota_tools.cli.terminal import safe_console
 from ivota_tools.cloud import BackOff, Cloud
-from ivota_tools.cloud.rollout import bulk_actions, delta_maker
+from ivota_tools.cloud.rollout import delta_maker
 from ivota_tools.cloud.store import models
 from ivota_tools.firmware.release import pack
 
@@ -728,86 +727,8 @@ def test_an_old_page_and_a_second_click_do_nothing_by_accident(console):
     console.add(["stranger"], status="pending")
     assert "has changed from 1 to 2" in console.page.post("/pending/accept", expected="1")
     assert "form is not complete" in console.page.post("/pending/accept")
-    console.refused("has changed from 1 to 2", console.api.accept_pending, 1)
     assert len(console.api.devices("pending")) == 2
     assert "Accepted 2 devices" in console.page.post("/pending/accept", expected="2")
-
-
-def test_a_query_changes_many_devices(console, monkeypatch):
-    """In parts, of which the audit log has one entry; and nothing that nobody was asked about."""
-    monkeypatch.setattr(bulk_actions, "PART", 2)
-    console.add(["a", "b", "c", "d", "e"], status="accepted")
-    console.add(["new"], version="0.3", status="accepted")
-    console.add(["waits"], status="pending")
-    console.api.tag(console.api.device("P/b")["id"], ["beta", "old"])
-    old = "version<0.3"
-
-    def tags(name):
-        return console.api.device(f"P/{name}")["tags"]
-
-    for words in (["tag", "--add", "x"], ["device", "set", "--hardware", "x"],
-                  ["retire", "--yes"], ["delete", "--yes"]):  # fmt: skip
-        assert "query is empty" in console.ivota(*words, "--where", "", code=1)
-        assert "either a device or --where" in console.ivota(*words, code=1)
-        assert "either a device or --where" in console.ivota(*words, "a", "--where", "all", code=1)
-        said = console.ivota(*words, "--where", old, "--dry-run")
-        assert said.startswith(f"5 devices match '{old}': P/a, P/b") and "nothing was" in said
-        assert "no devices match" in console.ivota(*words, "--where", "tag:none")
-    assert "specify tags" in console.ivota("tag", "--where", old, code=1)
-    assert "--dry-run needs --where" in console.ivota("retire", "a", "--dry-run", code=1)
-    before = len(console.api.audit())
-
-    said = console.ivota("tag", "--where", old, "--add", "beta", "--remove", "old")
-    assert said == f"5 devices match '{old}': 5 changed"
-    assert [tags(name) for name in ("a", "b", "e", "new", "waits")] == [["beta"]] * 3 + [[], []]
-    again = json.loads(console.ivota("tag", "--where", old, "--add", "beta", "--json"))
-    assert again == {"query": old, "devices": 5, "changed": 0}
-    console.ivota("device", "set", "--where", "tag:beta", "--application", "pump")
-    console.ivota("device", "set", "--where", "all", "--forget", "application")
-    assert console.api.device("P/c")["application"] is None
-
-    # Somebody else changes what matches, while the question waits for its answer.
-    retire = "retire", "--where", old
-    assert "nothing was retired" in console.ivota(*retire, code=1)
-    assert "nothing was retired" in console.ivota(*retire, code=1, given="n\n")
-    asked = []
-
-    def confirm(question, **_):
-        asked.append(question)
-        console.add(["late"], status="accepted")
-        return True
-
-    with monkeypatch.context() as patched:
-        patched.setattr(typer, "confirm", confirm)
-        assert "has changed from 5 to 6; nothing was changed" in console.ivota(*retire, code=1)
-    assert asked[0].startswith(f"Retire 5 devices that match '{old}'?")
-    assert {each["status"] for each in console.api.devices()} == {"accepted", "pending"}
-    assert "6 retired" in console.ivota(*retire, given="y\n")
-    assert "1 deleted" in console.ivota("delete", "--where", "name:new", "--yes")
-    for name in ("a", "b"):
-        console.ivota("accept", name)
-    with pytest.raises(ApiError, match="has changed"):
-        list(console.api.act_on_matching("all", "delete", expected=1))
-    console.api.delete_device(console.api.device("P/c")["id"])
-
-    log = [(each["action"], each["subject"], json.loads(each["detail"] or "{}"))
-           for each in console.api.audit()[before:]]  # fmt: skip
-    many = "devices that match a query"
-    assert log == [
-        ("device tag", many, {"query": old, "add": ["beta"], "remove": ["old"], "devices": 5}),
-        ("device properties", many, {"query": "tag:beta", "application": "pump", "devices": 5}),
-        ("device properties", many, {"query": "all", "application": "", "devices": 5}),
-        ("device retire", many, {"query": old, "devices": 6}),
-        ("device delete", many, {"query": "name:new", "devices": 1}),
-        ("device accept", "P/a", {}),
-        ("device accept", "P/b", {}),
-        ("device delete", "P/c", {}),
-    ]
-    # A later part can only continue its own action.
-    entry = console.api.audit()[before]["id"]
-    order = {"query": "all", "action": "tag", "add": ["x"], "entry": entry}
-    console.refused("does not belong", console.api._object, "POST", "query/action", json=order)
-    assert tags("a") == ["beta"]
 
 
 def test_deltas_are_made_for_what_a_campaigns_devices_run(console, tmp_path, monkeypatch):

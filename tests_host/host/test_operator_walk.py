@@ -250,7 +250,9 @@ def test_what_nothing_takes_back_is_asked_about(console):
             said = console.ivota(*name.split(), *rest, code=1)
             assert "answer y, or use --yes" in said, (name, said)
         assert everything() == before, name
-    assert "Accept all 1 pending devices" in console.ivota("accept", "--all", code=1)
+    assert "Accept 1 device that matches 'all' and is pending" in console.ivota(
+        "accept", "--all", code=1
+    )
     # The same query is no change.
     console.ivota("group", "set", "g", "tag:beta")
     database = {"IVOTA_DATABASE": "postgresql://nobody@127.0.0.1:9/none"}

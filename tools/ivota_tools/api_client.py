@@ -51,6 +51,9 @@ class Client(Connection):
         """Find a device by PRODUCT/NAME, or by a NAME that only one device has."""
         return self._list("devices", device=name)[0]
 
+    def device_by_id(self, device_id: int) -> Json:
+        return self._object("GET", f"devices/{device_id}")
+
     def reports(self, device_id: int) -> list[Json]:
         """List all reports of a device, oldest first."""
         return self._pages(f"devices/{device_id}/reports")
@@ -159,14 +162,6 @@ class Client(Connection):
         """Accept a device into the fleet."""
         return self._object("POST", f"devices/{device_id}/accept")
 
-    def accept_pending(self, expected: int | None = None) -> Json:
-        """Accept all pending devices; return {"devices": how many}.
-
-        With `expected`, the cloud refuses unless exactly this number of devices is pending.
-        """
-        params = {} if expected is None else {"expected": expected}
-        return self._object("POST", "pending/accept", params=params)
-
     def retire_device(self, device_id: int) -> Json:
         """Stop a device's updates and block its sign-in; keep its history."""
         return self._object("POST", f"devices/{device_id}/retire")
@@ -195,33 +190,35 @@ class Client(Connection):
         """List the devices that match a query now."""
         return self._pages("query", text=text)
 
-    def first(self, query: str, count: int) -> list[Json]:
-        """List the first devices that match a query, by id."""
-        return self._list("query", text=query, limit=count)
-
-    def count(self, query: str) -> int:
-        """Count the devices that match a query now."""
-        return int(self._object("GET", "query/count", params={"text": query})["devices"])
+    def matching_ids(self, query: str, action: str) -> list[int]:
+        """List the ids of the devices that match a query now and that an action is for: accept is
+        for pending devices, retry for failed updates, and cancel for unfinished ones.
+        """
+        found: list[int] = []
+        order = {"text": query, "action": action}
+        while page := self._ask("GET", "query/ids", params={**order, "after": found[-1:] or 0}):
+            found += page
+        return found
 
     def act_on_matching(
-        self, query: str, action: str, *, expected: int | None = None, **order: Any
-    ) -> Iterator[int]:
-        """Act on all devices that match a query; yield after each part how many were changed.
+        self, query: str, action: str, devices: Sequence[int] | None = None, **order: Any
+    ) -> Iterator[Json]:
+        """Act on those of these devices that still match a query, or else on all that match.
 
-        `action`: tag (`order`: add, remove), properties (application, hardware), retire or delete.
-        With `expected`, the cloud refuses unless exactly this number of devices matches, and
-        changes no more than that.
+        `action`: tag (`order`: add, remove), properties (application, hardware), push
+        (firmware_id, include_mismatched), retry, cancel, accept, retire or delete. `devices` are
+        ids, as `matching_ids` returns them. Yields after each part of at most 500 devices
+        {"devices": number of changed devices, "skipped": [{"devices": …, "reason": …}, …]}.
         """
-        changed, given = 0, {"query": query, "action": action, "expected": expected, **order}
-        while True:
-            if expected is not None:
-                given["limit"] = max(1, min(expected - changed, BULK_MOST))
-            part = self._object("POST", "query/action", json=given)
-            changed += part["devices"]
-            yield changed
-            if not part["more"] or (expected is not None and changed >= expected):
-                return
-            given |= {"after": part["after"], "entry": part["entry"], "expected": None}
+        ids = self.matching_ids(query, action) if devices is None else devices
+        entry = None
+        for at in range(0, len(ids), BULK_MOST):
+            given = {"devices": ids[at : at + BULK_MOST], "entry": entry}
+            part = self._object(
+                "POST", "query/action", json={"query": query, "action": action, **order, **given}
+            )
+            entry = part["entry"]
+            yield part
 
     def groups(self) -> list[Json]:
         return self._pages("groups")
@@ -410,7 +407,7 @@ class Client(Connection):
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         seen = -1
         while True:
-            device = self._object("GET", f"devices/{device_id}")
+            device = self.device_by_id(device_id)
             if device["revision"] != seen:
                 seen = device["revision"]
                 yield device

@@ -26,6 +26,7 @@ from . import (
     firmware,
     groups,
     release,
+    update_actions,
 )
 from .board import app as board
 from .channel import app as channel
@@ -69,7 +70,7 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "cloud": cloud.cloud,
         "board": board,
         "release": release.release,
-        "push": device_actions.push,
+        "push": update_actions.push,
         "watch": devices.watch,
         "devices": devices.devices,
     },
@@ -84,8 +85,8 @@ CONTENTS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "device": enrollment.device,
         "why": devices.why,
         "attempts": devices.attempts,
-        "retry": device_actions.retry,
-        "cancel": device_actions.cancel,
+        "retry": update_actions.retry,
+        "cancel": update_actions.cancel,
         "tag": device_actions.tag,
         "secret": device_actions.secret,
         "accept": device_actions.accept,

@@ -1,4 +1,4 @@
-"""Define the commands that change devices: `ivota push`, `retry`, `retire` and others."""
+"""Define the commands that change devices: `ivota tag`, `accept`, `retire` and others."""
 
 from __future__ import annotations
 
@@ -6,85 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ..api_client import Client, Json
+from ..api_client import Client
 from . import bulk_actions
-from . import device_views as views
 from .bulk_actions import DryRun, Where
-from .device_names import DeviceName, OneDevice
-from .terminal import AsJson, Yes, err, fail, out, print_json, say, show, sure
-
-
-def push(
-    version: Annotated[str, typer.Argument(help="Version of uploaded firmware.")],
-    device: Annotated[list[str], typer.Option("--device", "-d", help="PRODUCT/NAME; repeatable.")],
-    application: Annotated[
-        str | None, typer.Option(help="Application of the firmware, if several have this version.")
-    ] = None,
-    new: Annotated[
-        bool, typer.Option("--new", help="Allow a device that has not reported yet.")
-    ] = False,
-    include_mismatched: Annotated[
-        bool,
-        typer.Option(
-            "--include-mismatched", help="Allow a device with another application or hardware."
-        ),
-    ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Show the progress and wait for the result.")
-    ] = False,
-    timeout: Annotated[float | None, typer.Option(help="Maximum wait in seconds.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Deploy a version to devices, or retry a failed update."""
-    failed = False
-    with Client() as client:
-        for name in () if new else device:
-            client.device(name)  # a wrong name must not leave half of them updated
-        targets = [
-            client.push(
-                name,
-                version,
-                application=application,
-                new=new,
-                include_mismatched=include_mismatched,
-            )["device"]
-            for name in device
-        ]
-        for target in targets:
-            if wait:
-                target = _wait(client, target["id"], timeout, quiet=as_json)
-                failed = failed or target["state"] != "done"
-            elif not as_json:
-                say(views.line(target))
-            if as_json:
-                print_json(target)
-    if failed:
-        raise typer.Exit(1)
-
-
-def _wait(client: Client, device_id: int, timeout_s: float | None, quiet: bool) -> Json:
-    last: Json = {}
-    with views.watcher(err if quiet else out) as watcher:
-        for last in client.wait(device_id, timeout_s):
-            if not quiet:
-                watcher.show(last)
-    return last
-
-
-def retry(device: DeviceName, as_json: AsJson = False) -> None:
-    """Retry a device's failed or cancelled update."""
-    with Client() as client:
-        show(client.retry_device(client.device(device)["id"]), as_json, views.line)
-
-
-def cancel(device: DeviceName, as_json: AsJson = False) -> None:
-    """Cancel a device's update.
-
-    The cloud sends no more pushes. A device that is already downloading may still
-    install the update.
-    """
-    with Client() as client:
-        show(client.cancel_device(client.device(device)["id"]), as_json, views.line)
+from .device_names import DeviceName, OneDevice, complete_name
+from .terminal import AsJson, Yes, fail, show, sure
 
 
 def tag(
@@ -144,22 +70,37 @@ def secret(
 
 def accept(
     device: Annotated[
-        list[str] | None, typer.Argument(help="PRODUCT/NAME, or just NAME; repeatable.")
+        list[str] | None,
+        typer.Argument(
+            help="PRODUCT/NAME, or just NAME; repeatable.", autocompletion=complete_name
+        ),
     ] = None,
-    everyone: Annotated[bool, typer.Option("--all", help="Accept all pending devices.")] = False,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Accept all pending devices, as --where all.")
+    ] = False,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Accept all pending devices that match this query, such as 'product:P'."
+        ),
+    ] = None,
+    dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Accept pending or retired devices into the fleet."""
-    if bool(device) == everyone:
-        fail("specify devices, or use --all to accept all pending devices")
+    if [bool(device), everyone, where is not None].count(True) != 1:
+        fail("specify devices, or --where, or --all to accept all pending devices")
+    query = "all" if everyone else where
+    names = bulk_actions.one(device or None, query, dry_run)
+    if names is None:
+        assert query is not None
+        return bulk_actions.act(
+            query, "accept", "accepted", question="Accept {} into the fleet?",
+            yes=yes, dry_run=dry_run, as_json=as_json,
+        )  # fmt: skip
     with Client() as client:
-        if everyone:
-            count = len(client.devices("pending"))
-            sure(f"Accept all {count} pending devices into the fleet?", yes, "accepted")
-            found = client.accept_pending(None if yes else count)
-            show(found, as_json, "{devices} devices accepted".format_map)
-        for name in device or ():
+        for name in names:
             found = client.accept_device(client.device(name)["id"])
             show(found, as_json, "{device} accepted".format_map)
 

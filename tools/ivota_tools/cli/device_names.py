@@ -11,7 +11,7 @@ from ..api_client import ApiError, Client
 COMPLETED_MOST = 100  # names that shell completion offers
 
 
-def _names(incomplete: str) -> list[str]:
+def complete_name(incomplete: str) -> list[str]:
     """Complete the name of a device for the shell; an unreachable cloud completes nothing."""
     try:
         with Client() as client:
@@ -23,8 +23,8 @@ def _names(incomplete: str) -> list[str]:
 
 
 OneDevice = Annotated[
-    str | None, typer.Argument(help="PRODUCT/NAME, or just NAME.", autocompletion=_names)
+    str | None, typer.Argument(help="PRODUCT/NAME, or just NAME.", autocompletion=complete_name)
 ]
 DeviceName = Annotated[
-    str, typer.Argument(help="PRODUCT/NAME, or just NAME.", autocompletion=_names)
+    str, typer.Argument(help="PRODUCT/NAME, or just NAME.", autocompletion=complete_name)
 ]

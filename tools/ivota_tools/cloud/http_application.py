@@ -94,7 +94,7 @@ def http_application(
         events.routes(database, streams=setting.streams, may=may),
         enrollment.routes(database, boards=setting.boards, may=may),
         groups.routes(database, may=may),
-        bulk_actions.routes(database, may=may),
+        bulk_actions.routes(database, wake=wake, may=may),
         campaigns.routes(database, wake=wake, may=may),
         tokens.routes(database, may=may, may_admin=may_admin),
         webhook_messages.routes(database, setting.webhooks, may=may, may_admin=may_admin),

@@ -1,56 +1,49 @@
-"""The HTTP API for an action on all devices that match a query."""
+"""The HTTP API for an action on many devices that match a query."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter, Depends
 
 from ..accounts.authorization import Guard
-from ..rollout import bulk_actions, device_query
+from ..rollout import bulk_actions
 from ..store.database import Database
-from .bulk_schemas import ActionIn, CountOut, PartOut
+from .bulk_schemas import Action, ActionIn, PartOut
 from .field_types import QueryText
-from .route_parameters import ERRORS
+from .route_parameters import ERRORS, PAGE_MOST, After, Page
 
 
-def routes(database: Database, *, may: Guard) -> APIRouter:
+def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
+    """Create the router; `wake` is called when a push may be due."""
     router = APIRouter(prefix="/api/v1", dependencies=[Depends(may)], responses=ERRORS)
 
-    @router.get("/query/count")
-    def get_count(text: QueryText) -> CountOut:
-        """Count the accepted devices that match a query; an empty query is an error here."""
-        device_query.expect_words(text)
+    @router.get("/query/ids")
+    def get_ids(
+        text: QueryText, action: Action, after: After = 0, limit: Page = PAGE_MOST
+    ) -> Sequence[int]:
+        """List the ids of the devices that match a query and that an action is for, in order;
+        `after` is the last id of the previous page. Accept is for pending devices, all else for
+        accepted ones: retry for those whose update has failed or will be retried, cancel for
+        those whose update has not ended.
+        """
         with database.reading() as session:
-            return CountOut(devices=device_query.count(session, text, time.time()))
+            return bulk_actions.ids(session, text, action, after, limit)
 
     @router.post("/query/action")
     def post_action(given: ActionIn, who: str = Depends(may)) -> PartOut:
-        """Act on the devices that match a query, in parts of at most 500 by id.
+        """Act on those of at most 500 devices that match a query and that the action is for.
 
-        While the response has `more`, repeat the request with its `after` and `entry`, so that
-        the audit log has one entry for all parts. `expected` is the number of devices that
-        somebody has confirmed; the cloud refuses the action if another number matches. A device
-        that is already as ordered does not change and does not count, so a request that was
-        interrupted can be repeated.
+        First list the ids of all devices; then send them in parts. Add the `entry` of the
+        previous response to each part, so that the audit log has one entry for all of them. A
+        device is skipped if it no longer matches, is already as ordered, or is already on the
+        way to the firmware. So a request that was interrupted can be repeated.
         """
-        order = bulk_actions.Order(
-            given.query,
-            given.action,
-            given.add,
-            given.remove,
-            given.application,
-            given.hardware,
-        )
+        order = given.model_dump(exclude={"devices", "entry"})
         part = bulk_actions.do_part(
-            database,
-            order,
-            who,
-            after=given.after,
-            entry=given.entry,
-            expected=given.expected,
-            most=given.limit,
+            database, bulk_actions.Order(**order), given.devices, who, given.entry
         )
+        wake()
         return PartOut.model_validate(part)
 
     return router

@@ -9,41 +9,44 @@ from pydantic import AfterValidator, Field
 from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
 from ..rollout.bulk_actions import PART
 from .field_types import Id, In, QueryText, Row, Tag, printable
-from .route_parameters import REVISION_MOST
 
 Application = Annotated[str, Field(max_length=NAME_MOST), AfterValidator(printable)]
 Hardware = Annotated[str, Field(max_length=HARDWARE_MOST), AfterValidator(printable)]
 
 
+Action = Literal["tag", "properties", "push", "retry", "cancel", "accept", "retire", "delete"]
+
+
 class ActionIn(In):
-    """An action on the devices that match a query.
+    """An action on those of some devices that match a query.
 
     `add` and `remove` are for the action tag, `application` and `hardware` for properties: an
-    omitted field keeps its value, "" means unknown.
+    omitted field keeps its value, "" means unknown. `firmware_id` is for push, and
+    `include_mismatched` allows devices of another application or other hardware.
     """
 
     query: QueryText
-    action: Literal["tag", "properties", "retire", "delete"]
+    devices: list[Id] = Field(min_length=1, max_length=PART)
+    action: Action
     add: list[Tag] = Field(default=[], max_length=100)
     remove: list[Tag] = Field(default=[], max_length=100)
     application: Application | None = None
     hardware: Hardware | None = None
-    expected: int | None = Field(default=None, ge=0, le=REVISION_MOST)
-    after: int = Field(default=0, ge=0, le=REVISION_MOST)
+    firmware_id: Id | None = None
+    include_mismatched: bool = False
     entry: Id | None = None
-    limit: int = Field(default=PART, ge=1, le=PART)
+
+
+class SkippedOut(Row):
+    """How many devices were not changed for the same reason."""
+
+    devices: int
+    reason: str
 
 
 class PartOut(Row):
-    """How many devices a part has changed, and where the next one continues."""
+    """How many of the devices have changed, and why the others have not."""
 
     devices: int
-    after: int
-    more: bool
+    skipped: list[SkippedOut]
     entry: int | None = Field(description="Id of the entry in the audit log; null: no change yet.")
-
-
-class CountOut(Row):
-    """The number of devices that match a query now."""
-
-    devices: int

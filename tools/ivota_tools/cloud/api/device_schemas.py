@@ -125,12 +125,6 @@ class SecretIn(In):
     secret: Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class AcceptOut(BaseModel):
-    """The number of devices accepted."""
-
-    devices: int
-
-
 def device_out(device: models.Device) -> DeviceOut:
     assignment = device.assignment
     return DeviceOut(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
 
 from ..accounts import audit_log
@@ -16,7 +16,6 @@ from ..store.database import Database
 from ..store.models import Device, Report
 from .device_lookup import device_by_id, find_device, refuse_same_identity
 from .device_schemas import (
-    AcceptOut,
     DeviceOut,
     KindIn,
     ReportOut,
@@ -25,7 +24,7 @@ from .device_schemas import (
     device_out,
     report_out,
 )
-from .route_parameters import ERRORS, PAGE_MOST, REVISION_MOST, After, Number, Page
+from .route_parameters import ERRORS, PAGE_MOST, After, Number, Page
 
 
 def routes(database: Database, *, may: Guard) -> APIRouter:
@@ -127,14 +126,5 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
             device_actions.delete_device(database, device_id, who)
         except LookupError:
             raise HTTPException(404, f"device id {device_id} does not exist") from None
-
-    @router.post("/pending/accept")
-    def post_accept_pending(
-        expected: Annotated[int | None, Query(ge=0, le=REVISION_MOST)] = None,
-        who: str = Depends(may),
-    ) -> AcceptOut:
-        """Accept all pending devices; none if their number is not `expected`."""
-        with database.writing() as session:
-            return AcceptOut(devices=device_actions.accept_pending(session, who, expected))
 
     return router

@@ -1,39 +1,58 @@
-"""An operator's action on all devices that match a query, in parts.
+"""An operator's action on many devices that match a query, in parts.
 
-A part is one transaction over some devices in the order of their ids, so that reports never wait
-for the whole fleet. All parts of an action share one entry of the audit log, which has the number
-of devices that have been changed. Repeating a part changes nothing, so an interrupted action can
-start again.
+Whoever asks lists the devices first, so that the action never includes one that has joined since.
+A part is one transaction over some of them, so that reports never wait for the whole fleet; it
+acts on those that still match. All parts of an action share one entry of the audit log, which has
+the number of devices that have been changed. Repeating a part changes nothing, so an interrupted
+action can start again.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from ..accounts import audit_log
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..store import device_acceptance, device_lock
+from ..store import device_acceptance, device_lock, firmware_store
 from ..store.database import Database
-from ..store.device_acceptance import StatusError
-from ..store.models import Audit, Device
-from . import device_actions, device_query
-from .device_actions import TagError
+from ..store.device_acceptance import ACCEPTED, PENDING
+from ..store.models import Assignment, Audit, Device, Firmware
+from . import (
+    assignment_states,
+    device_actions,
+    device_chip,
+    device_query,
+    device_states,
+    firmware_match,
+)
+from .device_actions import TagError, UpdateStateError
 
 PART = 500  # devices
 TAG, PROPERTIES, RETIRE, DELETE = "tag", "properties", "retire", "delete"
+PUSH, RETRY, CANCEL, ACCEPT = "push", "retry", "cancel", "accept"
 SUBJECT = "devices that match a query"  # in the audit log
+
+# The states of an update that an action is for. A cancelled update is not retried: somebody has
+# decided against it.
+_STATES = {RETRY: device_states.FAILING, CANCEL: assignment_states.UNFINISHED}
+
+NO_MATCH = "the device no longer matches"
+SAME = "nothing to change"
+KEPT = "the device was accepted again during the deletion"
 
 
 @dataclass(frozen=True)
 class Order:
-    """An action: add and remove tags, set application and hardware, retire, or delete.
+    """An action: add and remove tags, set application and hardware, push a firmware, retry or
+    cancel updates, accept pending devices, retire, or delete.
 
     None keeps the application or the hardware, "" means unknown.
     """
@@ -44,6 +63,8 @@ class Order:
     remove: Sequence[str] = ()
     application: str | None = None
     hardware: str | None = None
+    firmware_id: int | None = None
+    include_mismatched: bool = False
 
     def check(self) -> None:
         """Raise QueryError or TagError if the order is incomplete or contradicts itself."""
@@ -53,8 +74,10 @@ class Order:
             raise TagError("only the action tag needs tags to add or remove")
         if (kind != (None, None)) != (self.action == PROPERTIES):
             raise TagError("only the action properties needs an application or hardware")
+        if (self.firmware_id is not None) != (self.action == PUSH):
+            raise TagError("only the action push needs firmware_id")
 
-    def detail(self) -> dict[str, object]:
+    def detail(self, firmware: Firmware | None) -> dict[str, object]:
         """Return what the audit log has about the order."""
         return {
             "query": self.query,
@@ -62,94 +85,162 @@ class Order:
             "remove": list(self.remove) or None,
             "application": self.application,
             "hardware": self.hardware,
+            "version": firmware.version if firmware else None,
+            "firmware_id": self.firmware_id,
+            "include_mismatched": self.include_mismatched or None,
         }
+
+
+class Skipped(NamedTuple):
+    """How many devices a part has not changed for the same reason."""
+
+    devices: int
+    reason: str
 
 
 class Part(NamedTuple):
     """What a part has done.
 
-    devices  how many it has changed; those that were as ordered before do not count
-    after    the last id: the next part continues after it
-    more     whether there may be a next part
+    devices  how many it has changed
+    skipped  how many it has not, most first
     entry    the id of the action's entry in the audit log; None if nothing has changed so far
     """
 
     devices: int
-    after: int
-    more: bool
+    skipped: list[Skipped]
     entry: int | None
 
 
-def do_part(
-    database: Database,
-    order: Order,
-    who: str,
-    *,
-    after: int = 0,
-    entry: int | None = None,
-    expected: int | None = None,
-    most: int = PART,
-) -> Part:
-    """Act on the next devices that match, at most `most`; `entry` is that of the earlier parts.
+def audited(action: str) -> str:
+    """Return an action's name in the audit log."""
+    return PUSH if action == PUSH else f"device {action}"
 
-    Raises QueryError, TagError, and StatusError unless `expected` devices match.
+
+def matching(session: Session, query: str, action: str, now: float) -> list[ColumnElement[bool]]:
+    """Return the conditions for the devices that match and that the action is for.
+
+    Raises QueryError.
+    """
+    status = PENDING if action == ACCEPT else ACCEPTED
+    found = device_query.of_status(session, query, now, status)
+    if action in _STATES:
+        of_states = Assignment.current, Assignment.state.in_(_STATES[action])
+        found.append(Device.id.in_(select(Assignment.device_id).where(*of_states)))
+    return found
+
+
+def ids(session: Session, query: str, action: str, after: int, limit: int) -> Sequence[int]:
+    """Return the ids of these devices: at most `limit` after the id `after`.
+
+    Raises QueryError.
+    """
+    device_query.expect_words(query)
+    which = matching(session, query, action, time.time())
+    found = device_query.by_id(session, query, which, after, limit)
+    return session.scalars(found.with_only_columns(Device.id)).all()
+
+
+def do_part(
+    database: Database, order: Order, ids: Collection[int], who: str, entry: int | None = None
+) -> Part:
+    """Act on those of these devices that still match; `entry` is that of the earlier parts.
+
+    Raises QueryError, TagError and FirmwareError; then nothing of the part has changed.
     """
     order.check()
     now = time.time()
-    with database.reading() as session:
-        if expected is not None:
-            count = device_query.count(session, order.query, now)
-            if count != expected:
-                raise StatusError(
-                    f"the number of devices that match {order.query!r} has changed from "
-                    f"{expected} to {count}; nothing was changed"
-                )
-        most = min(most, PART)
-        ids = device_query.ids(session, order.query, now, after, most)
-    if not ids:
-        return Part(0, after, False, entry)
+    skipped: Counter[str] = Counter()
     with database.writing() as session:
-        # Some may have changed since, and no longer match.
-        still = device_query.accepted(session, order.query, now)
+        firmware = None
+        if order.firmware_id is not None:
+            firmware = firmware_store.find(session, None, order.firmware_id, None)
+        still = matching(session, order.query, order.action, now)
         locked = device_lock.lock(session, Device.id.in_(ids), *still)
-        changed = _act(session, order, locked)
+        skipped[NO_MATCH] = len(set(ids)) - len(locked)
+        query = select(Device).where(Device.id.in_(locked)).order_by(Device.id)
+        for device in session.scalars(query.options(*WITH_TARGET)).all():
+            if reason := _change(session, order, device, firmware, now):
+                skipped[reason] += 1
+        changed = len(set(ids)) - skipped.total()
         if changed:
-            entry = _note(session, order, who, entry, changed)
+            entry = _note(session, order, order.detail(firmware), who, entry, changed)
     if order.action == DELETE and locked:
         device_acceptance.remove(database, locked)
-    return Part(changed, ids[-1], len(ids) == most, entry)
+        with database.reading() as session:
+            kept = select(func.count()).select_from(Device).where(Device.id.in_(locked))
+            skipped[KEPT] = session.scalar(kept) or 0
+    reasons = [Skipped(count, reason) for reason, count in skipped.most_common() if count]
+    return Part(changed - skipped[KEPT], reasons, entry)
 
 
-def _act(session: Session, order: Order, ids: Sequence[int]) -> int:
-    """Change the devices; return how many were not as ordered."""
-    query = select(Device).where(Device.id.in_(ids)).order_by(Device.id).options(*WITH_TARGET)
-    return sum(_change(session, order, device) for device in session.scalars(query).all())
-
-
-def _change(session: Session, order: Order, device: Device) -> bool:
+def _change(
+    session: Session, order: Order, device: Device, firmware: Firmware | None, now: float
+) -> str | None:
+    """Change a device; return the reason if it is skipped instead."""
     if order.action in (RETIRE, DELETE):  # a device must not report while it is deleted
         device_actions.retire_device(session, device, who=None)
-        return True
-    if order.action == TAG:
-        old = {each.tag for each in device.tags}
-        tags = (old | set(order.add)) - set(order.remove)
-        if tags == old:
-            return False
+    elif order.action == TAG:
+        return _tag(session, order, device)
+    elif order.action == PROPERTIES:
+        given = (order.application, device.application), (order.hardware, device.hardware)
+        if all(new is None or (new or None) == old for new, old in given):
+            return SAME
+        device_actions.set_kind(session, device, order.application, order.hardware, who=None)
+    elif order.action == ACCEPT:
+        device_actions.accept_device(session, device, who=None)
+    elif firmware is not None:
+        return _push(session, order, device, firmware)
+    else:
+        act = (
+            device_actions.retry_device if order.action == RETRY else device_actions.cancel_device
+        )
         try:
-            device_actions.set_tags(session, device, tags, who=None)
-        except TagError as error:
-            raise TagError(f"{device.name}: {error}") from None
-        return True
-    given = (order.application, device.application), (order.hardware, device.hardware)
-    if all(new is None or (new or None) == old for new, old in given):
-        return False
-    device_actions.set_kind(session, device, order.application, order.hardware, who=None)
-    return True
+            act(session, device, now, who=None)
+        except UpdateStateError:  # it has ended, or begun, while this waited for the lock
+            return NO_MATCH
+    return None
 
 
-def _note(session: Session, order: Order, who: str, number: int | None, changed: int) -> int:
+def _tag(session: Session, order: Order, device: Device) -> str | None:
+    old = {each.tag for each in device.tags}
+    tags = (old | set(order.add)) - set(order.remove)
+    if tags == old:
+        return SAME
+    try:
+        device_actions.set_tags(session, device, tags, who=None)
+    except TagError as error:
+        raise TagError(f"{device.name}: {error}") from None
+    return None
+
+
+def _push(session: Session, order: Order, device: Device, firmware: Firmware) -> str | None:
+    """Set the target, unless the device is on the way to it: a push would start again."""
+    attempt = device.assignment
+    if attempt and attempt.state in assignment_states.UNFINISHED:
+        if attempt.firmware_id == firmware.id:
+            return f"the device is already being updated to {firmware.version}"
+    elif assignment_states.running(device) == firmware.version:
+        return f"the device already runs {firmware.version}"
+    if order.include_mismatched:
+        unfit = device_chip.mismatch(firmware, device)
+    else:
+        unfit = firmware_match.mismatch(firmware, device, "the device")
+    if unfit:
+        return unfit
+    device_actions.push(session, device, firmware, None, order.include_mismatched)
+    return None
+
+
+def _note(
+    session: Session,
+    order: Order,
+    detail: dict[str, object],
+    who: str,
+    number: int | None,
+    changed: int,
+) -> int:
     """Write the entry, or add the part to it; return its id. Raises TagError."""
-    action, detail = f"device {order.action}", order.detail()
+    action = audited(order.action)
     if number is None:
         entry = audit_log.note(session, who, action, SUBJECT, **detail, devices=changed)
         session.flush()

@@ -37,21 +37,24 @@ class UpdateStateError(ValueError):
 
 
 def push(
-    session: Session, device: Device, firmware: Firmware, who: str, mismatched: bool = False
+    session: Session, device: Device, firmware: Firmware, who: str | None, mismatched: bool = False
 ) -> Assignment:
     """Set a device's target.
 
     Raises StatusError, and MismatchError; `mismatched` allows all but an image for another chip.
+    Without `who`, the caller writes the entry of the audit log; the same holds for the functions
+    below.
     """
     check = device_chip.mismatch if mismatched else firmware_match.mismatch
     if reason := check(firmware, device):
         raise MismatchError(reason)
     made = assign(session, device, firmware, time.time(), None)
-    audit_log.note(session, who, "push", device.name, version=firmware.version)
+    if who is not None:
+        audit_log.note(session, who, "push", device.name, version=firmware.version)
     return made
 
 
-def retry_device(session: Session, device: Device, now: float, who: str) -> Assignment:
+def retry_device(session: Session, device: Device, now: float, who: str | None) -> Assignment:
     """Retry the same target in the same campaign. Raises UpdateStateError."""
     device_lock.hold(session, device)
     old = device.assignment
@@ -70,11 +73,12 @@ def retry_device(session: Session, device: Device, now: float, who: str) -> Assi
             member.assignment_id = attempt.id
         if campaign.state == FINISHED:
             campaign.state, campaign.ended_at = RUNNING, None
-    audit_log.note(session, who, "device retry", device.name, version=old.firmware.version)
+    if who is not None:
+        audit_log.note(session, who, "device retry", device.name, version=old.firmware.version)
     return attempt
 
 
-def cancel_device(session: Session, device: Device, now: float, who: str) -> None:
+def cancel_device(session: Session, device: Device, now: float, who: str | None) -> None:
     """Cancel a device's update. Raises UpdateStateError if there is none."""
     device_lock.hold(session, device)
     assignment = device.assignment
@@ -83,7 +87,9 @@ def cancel_device(session: Session, device: Device, now: float, who: str) -> Non
         raise UpdateStateError(f"{device.name} is {state}: nothing to cancel")
     assignment_states.cancel(assignment, now)
     touch(session, device)
-    audit_log.note(session, who, "device cancel", device.name, version=assignment.firmware.version)
+    if who is not None:
+        version = assignment.firmware.version
+        audit_log.note(session, who, "device cancel", device.name, version=version)
 
 
 def push_newer(session: Session, device: Device, firmware: Firmware, who: str) -> bool:
@@ -113,9 +119,6 @@ def set_kind(
 ) -> None:
     """Set a device's application and hardware; None keeps a value, "" means unknown. Raises
     TagError.
-
-    Without `who`, the caller writes the entry of the audit log; the same holds for the functions
-    below.
     """
     for text, most in ((application, NAME_MOST), (hardware, HARDWARE_MOST)):
         if text is not None and (len(text) > most or not text.isprintable()):
@@ -149,9 +152,10 @@ def set_tags(session: Session, device: Device, tags: set[str], who: str | None) 
     session.refresh(device, ["tags"])
 
 
-def accept_device(session: Session, device: Device, who: str) -> None:
+def accept_device(session: Session, device: Device, who: str | None) -> None:
     device_acceptance.accept(session, device)
-    audit_log.note(session, who, "device accept", device.name)
+    if who is not None:
+        audit_log.note(session, who, "device accept", device.name)
 
 
 def accept_pending(session: Session, who: str, expected: int | None = None) -> int:

@@ -82,7 +82,12 @@ def expect_words(text: str) -> None:
 
 def accepted(session: Session, text: str, now: float) -> list[ColumnElement[bool]]:
     """Return the conditions for the accepted devices that match a query. Raises QueryError."""
-    return [Device.status == ACCEPTED, *(condition(session, each, now) for each in parse(text))]
+    return of_status(session, text, now, ACCEPTED)
+
+
+def of_status(session: Session, text: str, now: float, status: str) -> list[ColumnElement[bool]]:
+    """Return the same for the devices of another status."""
+    return [Device.status == status, *(condition(session, each, now) for each in parse(text))]
 
 
 def count(session: Session, text: str, now: float) -> int:
@@ -95,21 +100,19 @@ def find(session: Session, text: str, now: float, after: int, limit: int) -> lis
     """Find the devices that match a query, with their targets, by id: at most `limit` after the
     id `after`. Raises QueryError.
     """
-    return list(session.scalars(_by_id(session, text, now, after, limit).options(*WITH_TARGET)))
+    found = by_id(session, text, accepted(session, text, now), after, limit)
+    return list(session.scalars(found.options(*WITH_TARGET)))
 
 
-def ids(session: Session, text: str, now: float, after: int, limit: int) -> list[int]:
-    """Find the ids of these devices, as `find` does."""
-    found = _by_id(session, text, now, after, limit)
-    return list(session.scalars(found.with_only_columns(Device.id)))
-
-
-def _by_id(
-    session: Session, text: str, now: float, after: int, limit: int
+def by_id(
+    session: Session, text: str, which: list[ColumnElement[bool]], after: int, limit: int
 ) -> Select[tuple[Device]]:
+    """Return the query of at most `limit` devices after the id `after`; `which` has all
+    conditions, also those of the query `text`.
+    """
     # A sum has no index: SQLite then uses the index of versions, and sorts the rows.
     number = Device.id + 0 if _few_have_version(session, text) else Device.id
-    matching = select(Device).where(number > after, *accepted(session, text, now))
+    matching = select(Device).where(number > after, *which)
     return matching.order_by(number).limit(limit)
 
 

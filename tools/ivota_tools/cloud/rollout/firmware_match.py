@@ -34,21 +34,24 @@ def other_transport(firmware: Firmware, transport: str) -> bool:
     return _TRANSPORTS.get(firmware.kind, transport) != transport
 
 
-def mismatch(firmware: Firmware, device: Device) -> str | None:
-    """Explain why the firmware is not for the device; return None if it may be."""
+def mismatch(firmware: Firmware, device: Device, called: str = "") -> str | None:
+    """Explain why the firmware is not for the device; return None if it may be. `called` is used
+    instead of the device's name.
+    """
+    called = called or device.name
     if other_application(firmware, device.application):
         return (
-            f"the firmware is for the application {firmware.application}, but {device.name} "
+            f"the firmware is for the application {firmware.application}, but {called} "
             f"runs {device.application}"
         )
     if other_hardware(firmware, device.hardware):
         return (
-            f"the firmware is for the hardware {firmware.hardware}, but {device.name} "
+            f"the firmware is for the hardware {firmware.hardware}, but {called} "
             f"has the hardware {device.hardware}"
         )
     if other_transport(firmware, device.transport):
         return (
-            f"{device.name} cannot use firmware of kind {firmware.kind}: "
+            f"{called} cannot use firmware of kind {firmware.kind}: "
             f"it updates through {TRANSPORTS[device.transport]}"
         )
     return device_chip.mismatch(firmware, device)
