@@ -3,7 +3,7 @@
 import json
 import os
 
-from ivota.cloud_client import Client
+from ivota.update_client import Client
 
 
 def log(_level, event, **fields):

@@ -11,7 +11,7 @@ except ImportError:  # the unix port is already on the network
 from micropython import const
 
 from ivota import describe, guarded_socket, once
-from ivota.cloud_client import Client
+from ivota.update_client import Client
 
 _APP = "/app"  # where boot.py mounts the bundle
 # Values of `armed` in the state: the watchdog of a trial, or that of the configuration.
@@ -110,8 +110,8 @@ def chip_id():
     try:
         import esp32  # noqa: F401  elsewhere, the module is not worth its heap
 
-        running_image = once("running_image")
-        return running_image.chip_id(running_image.header())
+        running_image_header = once("running_image_header")
+        return running_image_header.chip_id(running_image_header.header())
     except (ImportError, OSError):
         return None
 

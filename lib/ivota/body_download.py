@@ -56,7 +56,7 @@ def _finish_block(job, target):
     if target.position == target.size:
         job.progress()
         job.hang_up()
-        job.enter("update_completion")
+        job.enter("verification")
     elif time.ticks_diff(now, job.reported_at) >= 1000:
         job.progress()
 

@@ -67,7 +67,7 @@ def _examine(file, version):
             raise ValueError("it contains ivota.json twice")
         if name == b"config.json" and not folder and kind == _PLAIN:
             file.seek(start)
-            once("identity_guard").check(file, stop - start)
+            once("identity_lock").check(file, stop - start)
         runs = runs or not folder and name in (b"app.py", b"app.mpy") and kind == _PLAIN
         yield
     if not runs:

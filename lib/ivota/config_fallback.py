@@ -51,7 +51,7 @@ def read(path, log=None):
         found = found["config"]
     bundle = _load(BUNDLE)
     if bundle:
-        once("identity_guard").drop_identity(bundle, log)
+        once("identity_lock").drop_identity(bundle, log)
     if found is None and bundle is None:
         raise once("config").ConfigError("%s is missing or is not JSON" % path)
     return tuple(part for part in (found, bundle) if part is not None)

@@ -46,7 +46,7 @@ def step(job):
     job.target = target  # whatever fails from here on discards it
     opened = None
     if esp32 and not client.on_firmware:
-        opened = once("ota_slots").find(target, push)
+        opened = once("slot_finder").find(target, push)
     if not opened:
         opened = open_file(target, push, client.state.active, client.state.previous)
     job.target = target = opened

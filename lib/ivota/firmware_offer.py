@@ -15,9 +15,9 @@ class Push:
 
     A push has only these fields. After the bytes are verified:
 
-    path: of the file; for an image in a slot, of its checkpoint (update_completion, patcher)
-    slot: the label of the partition, None for a file (update_completion, patcher)
-    payload_size: bytes of the application, without a signature (update_completion,
+    path: of the file; for an image in a slot, of its checkpoint (verification, patcher)
+    slot: the label of the partition, None for a file (verification, patcher)
+    payload_size: bytes of the application, without a signature (verification,
         patcher, signature_footer)
     sequence: the signed sequence, 0 if it is not signed (signed_claims)
     kind: the signed kind, if it is signed: bundle, patch and so on (signed_claims)

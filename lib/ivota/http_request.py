@@ -19,7 +19,7 @@ def step(job):
     """Request the missing bytes if the wait is over and the board is on a network."""
     target = job.target
     if target.position == target.size:
-        job.enter("update_completion")
+        job.enter("verification")
         return True
     if job.retry.left_ms() or not guarded_socket.hooks.online():
         return False

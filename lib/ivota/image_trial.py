@@ -28,7 +28,7 @@ def examine(state, md5):
 
 def check(found):
     """Raise OtaError(-5) for an image that this chip can't start, by its first 36 bytes."""
-    running = once("running_image")
+    running = once("running_image_header")
     own = running.header()
     if found[0] != own[0]:
         raise OtaError(_FAILED, "not an ESP32 image")

@@ -52,7 +52,7 @@ class Link:
                     return False
                 mqtt = self.config["mqtt"]
                 self._owner.log("info", "connecting", host=mqtt["host"], port=mqtt["port"])
-                self._stream, self._client = once("broker_connection").dial(
+                self._stream, self._client = once("session_setup").dial(
                     self.config, self._topics, self._deliver
                 )
                 # In ticks: the last ping, the last packet that the broker must acknowledge, and
@@ -159,7 +159,7 @@ class Link:
     def _lost(self, error):
         """Log why the session has ended, and close it; reconnect after a wait."""
         try:
-            why = once("broker_errors").explain(error, self)
+            why = once("broker_error_texts").explain(error, self)
         except (MemoryError, ImportError):
             why = describe(error)
         self.close()

@@ -18,7 +18,7 @@ def next_slot(is_image):
     if not is_image:
         return None
     try:
-        slot = once("ota_slots").next_slot()
+        slot = once("slot_finder").next_slot()
     except ImportError:  # all ports but one
         slot = None
     if not slot:
@@ -58,7 +58,7 @@ def begin_slot(header, path, state, slot):
     """Return the `SlotTarget` for the result. Delete older checkpoints, which are no longer true
     about the slot.
     """
-    once("ota_slots").fits(slot, header.result_size)
+    once("slot_finder").fits(slot, header.result_size)
     once("firmware_folder").clear(path, (state.active, state.previous, path))
     return once("slot_target").SlotTarget(path, None, header.result_size, hashlib.sha256(), slot)
 

@@ -25,7 +25,7 @@ def step(job):
     for _ in job.work:
         return True
     job.work = None
-    job.enter("owner_signature" if job.client.config["keys"] else "update_completion")
+    job.enter("owner_signature" if job.client.config["keys"] else "verification")
     return True
 
 

@@ -86,7 +86,7 @@ class ReportQueue:
         """
         if self.ivota_cloud:
             try:
-                self.enqueue(key, once("board_notice").notice(message, push, wait_ms))
+                self.enqueue(key, once("status_report").notice(message, push, wait_ms))
             except (MemoryError, ImportError):  # the update has priority
                 pass
 

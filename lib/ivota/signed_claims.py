@@ -8,7 +8,7 @@ from ivota import once
 
 
 def step(job):
-    """Do the next piece; after the last one, the update continues in `update_completion`."""
+    """Do the next piece; after the last one, the update continues in `verification`."""
     client = job.client
     if not job.work:
         state = client.state
@@ -16,7 +16,7 @@ def step(job):
     for _ in job.work:
         return True
     job.work = job.signed = None
-    job.enter("update_completion")
+    job.enter("verification")
     client.log("info", "signed", sequence=job.firmware.sequence)
     return True
 

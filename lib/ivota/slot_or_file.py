@@ -44,7 +44,7 @@ def _decide(job):
             raise again("the server closed the connection early")
         if not head:
             image = byte == once("firmware_kind").IMAGE
-            if image and not once("ota_slots").next_slot():
+            if image and not once("slot_finder").next_slot():
                 raise OtaError(_FAILED, "this board has no slot for an ESP32 image")
         head += byte
         if not image or len(head) >= min(_HEAD, files.size):
@@ -54,7 +54,7 @@ def _decide(job):
     state = job.client.state
     if image:
         once("image_trial").check(head)
-        target = once("ota_slots").begin(files, push, (state.active, state.previous))
+        target = once("slot_finder").begin(files, push, (state.active, state.previous))
     else:
         files.discard()  # it may have the beginning of an image
         target = once("download_preparation").open_file(files, push, state.active, state.previous)

@@ -20,17 +20,17 @@ class Job:
 
     download_preparation: the target is open → http_request
     http_request: the request for the missing bytes is sent → response_check; they are all on flash
-        already → update_completion
+        already → verification
     response_check: the server answers with them → the target's `receiver`: body_download, or
         slot_or_file as long as the target is not known; it redirects → http_request
     slot_or_file: the first bytes have said where the firmware goes → body_download
-    body_download: the last byte is on flash → update_completion
-    update_completion: the MD5 is right and there are `keys` → owner_signature; it is a patch →
+    body_download: the last byte is on flash → verification
+    verification: the MD5 is right and there are `keys` → owner_signature; it is a patch →
         patcher; it was handed over → None, which ends the update
     owner_signature: an owner's signature fits → signed_claims
-    signed_claims: the payload is what was signed → update_completion
+    signed_claims: the payload is what was signed → verification
     patcher: the result is on flash → owner_signature if there are `keys`, otherwise
-        update_completion
+        verification
     url_renewal: a fresh URL came, through `renew` → http_request
 
     After an error that may pass, the job returns to http_request; after one that calls for one

@@ -19,12 +19,12 @@ from ivota import (  # noqa: F401
     slot_or_file,
     trial,
 )
-from ivota import cloud_client as client_module
 from ivota import http_request as transfer_module
 from ivota import response_check as response_module
 from ivota import update as job_module
-from ivota.cloud_client import Client
+from ivota import update_client as client_module
 from ivota.state import load
+from ivota.update_client import Client
 from support import Clock, data_of, installed, patched, remove_tree, tmp_dir
 
 CONFIG = {

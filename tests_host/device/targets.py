@@ -75,10 +75,10 @@ class SlotDownload(FileDownload):
     """The same in an OTA slot."""
 
     def opened(self, files, push):
-        ota_slots = once("ota_slots")
-        target = ota_slots.find(files, push)
+        slot_finder = once("slot_finder")
+        target = slot_finder.find(files, push)
         if not target or not target.slot:
-            target = ota_slots.begin(files, push, self.kept)
+            target = slot_finder.begin(files, push, self.kept)
         return target
 
 

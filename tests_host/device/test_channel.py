@@ -5,7 +5,7 @@ import json
 
 from clientworld import CONFIG
 
-from ivota import OtaError, cloud_client, config, http_channel, owner_signature, release_index
+from ivota import OtaError, config, http_channel, owner_signature, release_index, update_client
 from ivota import clock as clock_module
 from ivota.config import ConfigError
 from ivota.state import load
@@ -280,5 +280,5 @@ def test_a_look_waits_for_a_connection_that_is_open_and_fails_into_a_wait():
 
 
 def test_a_client_of_a_channel_needs_no_broker():
-    made = cloud_client.Client(LEAST, "0.1", state=load("/nowhere"))
+    made = update_client.Client(LEAST, "0.1", state=load("/nowhere"))
     assert isinstance(made.link, http_channel.Link) and made.dialect is http_channel

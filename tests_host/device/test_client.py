@@ -8,10 +8,10 @@ from clientworld import World, push_of
 import ivota
 from ivota import OtaError, failure_record, guarded_socket, http_request, json_file, result_report
 from ivota import state as state_file
-from ivota.cloud_client import Client
 from ivota.config import ConfigError
 from ivota.file_target import FileTarget
 from ivota.result_codes import EXPIRED, FAILED, MISMATCH, NOT_FOUND, TIMED_OUT
+from ivota.update_client import Client
 from support import data_of, patched, raises, read_file, write_file
 
 
@@ -115,7 +115,7 @@ class Heap:
 
 
 def test_in_a_roomy_heap_modules_stay_until_the_hand_over():
-    name = "ivota.update_completion"  # loaded last, and by no test
+    name = "ivota.verification"  # loaded last, and by no test
     for free, roomy in ((60000, True), (40000, False)):
         heap = Heap(free)
         sys.modules.pop(name, None)
@@ -213,7 +213,7 @@ def test_a_step_is_busy_while_bytes_come_and_idle_while_none_do():
             ("response_check", True),
             ("body_download", False),
             ("body_download", True),
-            ("update_completion", True),
+            ("verification", True),
         ):
             assert said.pop(0) == (phase, more), said
         assert not said and not client.step()

@@ -7,8 +7,8 @@ from clientworld import World, push_of
 
 import ivota
 from ivota import OtaError, guarded_socket, http_request, json_file, report_queue
-from ivota import cloud_client as client_module
 from ivota import update as job_module
+from ivota import update_client as client_module
 from ivota.result_codes import FAILED, TIMED_OUT
 from support import data_of, patched, raises
 

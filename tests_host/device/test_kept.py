@@ -6,9 +6,9 @@ import os
 import vfs
 
 from ivota import agent_setup, aliyun, config_fallback, guarded_socket, json_file, tencent
-from ivota.cloud_client import Client
 from ivota.config import check
 from ivota.state import load
+from ivota.update_client import Client
 from support import Clock, installed, patched, raises, read_file, tmp_dir, write_file
 
 GOOD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "good"}}

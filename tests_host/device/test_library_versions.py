@@ -16,7 +16,7 @@ from doubles.fakesocket import CLOSED, Network
 from webserver import Transfer
 
 import ivota
-from ivota import OtaError, broker_connection, guarded_socket, http_request, mqtt_session
+from ivota import OtaError, guarded_socket, http_request, mqtt_session, session_setup
 from ivota.firmware_offer import Push
 from support import installed, patched, raises
 
@@ -120,7 +120,7 @@ def settle(made):
 
 def test_a_session_on_every_umqtt():
     for library in UMQTT:
-        with patched(broker_connection, umqtt=library), World([CONNACK, SUBACK]) as network:
+        with patched(session_setup, umqtt=library), World([CONNACK, SUBACK]) as network:
             made, owner = make()
             settle(made)
             assert made.up and made._stream.used and made._client.sock is made._stream
@@ -145,7 +145,7 @@ def test_a_session_on_every_umqtt():
 
 def test_packet_ids_stay_in_range_on_every_umqtt():
     for library in UMQTT:
-        with patched(broker_connection, umqtt=library), World([CONNACK, SUBACK]) as network:
+        with patched(session_setup, umqtt=library), World([CONNACK, SUBACK]) as network:
             made, owner = make()
             settle(made)
             made._client.pid = 64990
@@ -169,7 +169,7 @@ def test_no_version_waits_longer_than_its_deadline():
             [CONNACK, SUBACK, b"\xd0"],
             [CONNACK, SUBACK, b"\x30"] + [400, b"\xff"] * 100,
         ):
-            with patched(broker_connection, umqtt=library), World(script) as network:
+            with patched(session_setup, umqtt=library), World(script) as network:
                 made, owner = make()
                 start = network.clock.now_ms()
                 while not owner.lost:
@@ -184,7 +184,7 @@ def test_no_version_waits_longer_than_its_deadline():
 def test_what_any_umqtt_raises_is_a_lost_link():
     for library in UMQTT:
         for script in ([CLOSED], [b"\x20\x02\0\x05"], [b"\xd0\0\0\0"], [CONNACK, SUBACK, CLOSED]):
-            in_use = patched(broker_connection, umqtt=library)
+            in_use = patched(session_setup, umqtt=library)
             with in_use, World(script, [CONNACK, SUBACK]) as network:
                 made, owner = make()
                 for _ in range(10):
@@ -385,7 +385,7 @@ def test_a_umqtt_that_bypasses_the_guard_is_refused():
     for library in UMQTT:
         with World([], [CONNACK, SUBACK]) as network:
             name = "socket" if hasattr(library, "socket") else "usocket"
-            in_use = patched(broker_connection, umqtt=Bypass(library))
+            in_use = patched(session_setup, umqtt=Bypass(library))
             with in_use, patched(library, **{name: network}):
                 made, owner = make()
                 made.step()

@@ -728,7 +728,7 @@ def test_a_library_with_a_socket_of_its_own_is_refused():
 
 def test_a_session_has_a_umqtt_of_its_own_and_keeps_what_it_needs():
     """Of one that the application has loaded nothing is missing afterwards."""
-    names = ("umqtt.simple", "umqtt", "ivota.broker_connection")
+    names = ("umqtt.simple", "umqtt", "ivota.session_setup")
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     try:
         with Network() as network:
@@ -744,13 +744,13 @@ def test_a_session_has_a_umqtt_of_its_own_and_keeps_what_it_needs():
             run_for(network, link, 70)
             assert network.sock.packets[-1][0] == 0xC0
             link.close()
-            sys.modules.pop("ivota.broker_connection", None)
+            sys.modules.pop("ivota.session_setup", None)
             settle(link)
             assert link.up and type(link._client) is not first
             link.close()
             import umqtt.simple as application
 
-            sys.modules.pop("ivota.broker_connection", None)
+            sys.modules.pop("ivota.session_setup", None)
             settle(link)
             assert link.up and isinstance(link._client, application.MQTTClient)
             assert application.MQTTClient.connect

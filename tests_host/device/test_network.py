@@ -5,7 +5,7 @@ import sys
 from doubles.fakenetwork import Machine, Network
 
 import ivota
-from ivota import agent_setup, cloud_client, config_fallback, guarded_socket
+from ivota import agent_setup, config_fallback, guarded_socket, update_client
 from ivota.config import check
 from support import Clock, installed, patched
 
@@ -18,7 +18,7 @@ JOIN_CABIN = ("join", "cabin", "cabin-password")
 
 
 class Client:
-    adopt = cloud_client.Client.adopt
+    adopt = update_client.Client.adopt
 
     def __init__(self, config):
         self.config = config

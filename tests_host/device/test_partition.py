@@ -231,7 +231,7 @@ def test_where_a_download_goes_on_or_begins():
             esp32.running = running or esp32.running
             with installed("esp32", esp32):
                 files = firmware_folder.prepare(store.path + "/0.2", push.size)
-                target = once("ota_slots").find(files, push)
+                target = once("slot_finder").find(files, push)
                 return "first byte" if target is files else "slot" if target else "file"
 
         assert kind() == "first byte"
@@ -270,7 +270,7 @@ def test_a_target_can_be_discarded_whatever_fails():
     with Slots() as store, installed("esp32", Unreadable):
         files = firmware_folder.prepare(store.path + "/0.2", 5000)
         with raises(OSError, "partition table"):
-            once("ota_slots").find(files, push_of(image_of(5000)))
+            once("slot_finder").find(files, push_of(image_of(5000)))
         files.discard()
 
 

@@ -5,7 +5,7 @@ import sys
 import time
 
 from ivota import asyncio_runner, thread_runner
-from ivota.cloud_client import Client
+from ivota.update_client import Client
 from support import installed, patched, raises, wait_until
 
 

@@ -55,7 +55,7 @@ def test_the_taker_looks_after_the_signature():
         client = board.start(on_firmware=board)
         board.push()
         board.spin(10, lambda: board.got)
-        assert board.checks == ["update_completion"]
+        assert board.checks == ["verification"]
         (found,) = board.got
         assert (found.size, found.payload_size) == (len(board.data), SIZE)
         assert (found.sequence, found.kind) == (7, "other")

@@ -13,7 +13,6 @@ import ivota
 from ivota import (
     asyncio_runner,
     body_download,
-    cloud_client,
     download_preparation,
     guarded_socket,
     mqtt_session,
@@ -21,12 +20,13 @@ from ivota import (
     response_check,
     shutdown,
     update,
+    update_client,
 )
 from support import Clock, data_of, patched, tmp_dir
 
 MODULES = (
     ivota,
-    cloud_client,
+    update_client,
     report_queue,
     update,
     shutdown,
@@ -92,7 +92,7 @@ class World:
         self._patch = patched(guarded_socket, socket=network, select=network, errno=network.errno)
         self._patch.__enter__()
         self.clock.put_into(*MODULES)
-        self.client = cloud_client.Client(
+        self.client = update_client.Client(
             CONFIG,
             "0.1",
             print,
@@ -124,7 +124,7 @@ class World:
         self.client.step = stepped
 
     def downloaded(self):
-        return self.client.job and self.client.job.phase == "update_completion"
+        return self.client.job and self.client.job.phase == "verification"
 
 
 def test_an_applications_thread_has_its_loop_beside_an_idle_client():

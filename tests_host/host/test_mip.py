@@ -42,7 +42,7 @@ def test_package_json_is_the_tree():
     assert written() == PACKAGE
     package = json.loads(PACKAGE)
     assert [source for _, source in package["urls"]] == [f"lib/{path}" for path in FILES]
-    assert {"bundlefs.py", "ivota/cloud_client.py"} <= {target for target, _ in package["urls"]}
+    assert {"bundlefs.py", "ivota/update_client.py"} <= {target for target, _ in package["urls"]}
     assert f'__version__ = "{package["version"]}"' in (ROOT / "lib/ivota/__init__.py").read_text()
 
 

@@ -681,7 +681,7 @@ def test_every_source_of_this_checkout_compiles(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "app.py").write_text("def main():\n    pass\n")
     made = release.pack(folder, "1", out=tmp_path / "x.bin")
-    assert "lib/ivota/cloud_client.mpy" in [file.path for file in made.files]
+    assert "lib/ivota/update_client.mpy" in [file.path for file in made.files]
 
 
 def test_what_is_compiled_runs_on_micropython(app, tmp_path):

@@ -102,7 +102,7 @@ def test_the_factory_package(tmp_path: Path, mpy: bool) -> None:
     end = ".mpy" if mpy else ".py"
     assert {"boot.py", "main.py", "ivota.json", "lib", f"bundlefs{end}"} == set(board.listdir())
     assert {"ivota", f"bundlefs{end}"} <= set(board.listdir("/lib"))
-    assert f"cloud_client{end}" in board.listdir("/lib/ivota")
+    assert f"update_client{end}" in board.listdir("/lib/ivota")
     assert board.listdir("/lib/umqtt") == [f"simple{end}"]
     if not mpy:
         assert board.read("/bundlefs.py") == board.read("/lib/bundlefs.py")

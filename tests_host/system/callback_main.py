@@ -12,7 +12,7 @@ import socket
 import time
 
 from ivota import json_file
-from ivota.cloud_client import Client
+from ivota.update_client import Client
 
 config = json_file.load("/ivota.json")
 script = json_file.load("/app.json") or {}

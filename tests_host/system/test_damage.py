@@ -345,7 +345,7 @@ HANGING = {
     "the application's module": {"app.py": b"import slow\n" + APP, "lib/slow.py": HANG},
     "the agent": {"lib/ivota/agent.mpy": compile_mpy(HANG, "/lib/ivota/agent.py")},
     "a module of the client": {
-        "lib/ivota/cloud_client.mpy": compile_mpy(HANG, "/lib/ivota/cloud_client.py")
+        "lib/ivota/update_client.mpy": compile_mpy(HANG, "/lib/ivota/update_client.py")
     },
 }
 

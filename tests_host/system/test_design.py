@@ -20,7 +20,7 @@ CHIP_MAIN = b"""
 import json
 import os
 
-from ivota.cloud_client import Client
+from ivota.update_client import Client
 
 class Chip:
     def __init__(self, path):

@@ -42,14 +42,14 @@ def test_a_whole_signed_update_in_a_small_heap():
 
 def test_the_code_that_a_plain_update_loads():
     sizes = code.loaded()
-    assert "main.py" in sizes and "lib/ivota/cloud_client.py" in sizes
+    assert "main.py" in sizes and "lib/ivota/update_client.py" in sizes
     assert sum(sizes.values()) <= MPY_BYTES, sizes
 
 
 @pytest.mark.parametrize(
     ("module", "functions"),
     (
-        ("cloud_client", {"step"}),
+        ("update_client", {"step"}),
         ("mqtt_session", {"step"}),
         ("update", {"step"}),
         ("body_download", {"step", "_finish_block"}),

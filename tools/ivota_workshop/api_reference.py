@@ -27,7 +27,7 @@ HOST = {
     "sim.board": ("Board", "BoardError"),
     "sim.link_proxy": ("Proxy", "Cut"),
 }
-DEVICE = ("__init__", "cloud_client", "agent", "result_codes", "config", "guarded_socket")
+DEVICE = ("__init__", "update_client", "agent", "result_codes", "config", "guarded_socket")
 
 _HEAD = """\
 # API

@@ -35,13 +35,13 @@ EXTRAS: dict[str, tuple[str, ...]] = {
             "bundle_check",
             "boot_compatibility",
             "config_fallback",
-            "identity_guard",
+            "identity_lock",
         ),
         *("custom_network", "firmware_kind", "lan", "network_base", "ppp"),
         *("agent_setup", "watchdog", "wifi"),
     ),
     # Install an ESP32's image in its OTA slot.
-    "partition": ("image_trial", "running_image", "slot_target", "slot_reader"),
+    "partition": ("image_trial", "running_image_header", "slot_target", "slot_reader"),
     # Require signed firmware.
     "signatures": ("signed_claims", "owner_signature", "signature_footer"),
     # Accept a patch instead of a whole firmware.

@@ -18,7 +18,7 @@ from ivota_tools.board.errors import BoardError
 from ivota_tools.firmware.board_limits import config_problem
 
 # Keys that a bundle's config.json, which is for many boards, must not have
-# (lib/ivota/identity_guard.py).
+# (lib/ivota/identity_lock.py).
 IDENTITY = ("product_id", "device_name", "device_secret", "hardware")
 # A placeholder for a board's configuration, to check one that overrides it.
 _BOARD = {"product_id": "P", "device_name": "d", "mqtt": {"host": "h", "ca": "/ca.pem"}}

@@ -287,7 +287,7 @@ MISTAKES = (
     Mistake(
         "the payload is looked into before the signature",
         "signed stranger",
-        (("lib/ivota/update_completion.py", _PHASE, _EARLY + _PHASE),),
+        (("lib/ivota/verification.py", _PHASE, _EARLY + _PHASE),),
     ),
     Mistake(
         "the number rises before the confirmation",
@@ -303,7 +303,7 @@ MISTAKES = (
     Mistake(
         "what an image is signed by is not asked",
         "image stranger",
-        (("lib/ivota/update_completion.py", 'if client.config["keys"]:', "if False:"),),
+        (("lib/ivota/verification.py", 'if client.config["keys"]:', "if False:"),),
     ),
     Mistake(
         "the base of a delta is not compared",

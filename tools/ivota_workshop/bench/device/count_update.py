@@ -8,8 +8,8 @@ no clock determines how long it waits. This exchange is counted too, so it is ke
 import json
 import sys
 
-from ivota.cloud_client import Client
 from ivota.state import load
+from ivota.update_client import Client
 
 CONFIG = json.loads(sys.argv[1])
 FOLDER = sys.argv[2]

@@ -3,7 +3,7 @@
 import time
 
 from ivota import json_file
-from ivota.cloud_client import Client
+from ivota.update_client import Client
 
 try:
     import _sim_record  # available where every flash operation is recorded

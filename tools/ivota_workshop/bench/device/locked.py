@@ -13,7 +13,7 @@ import micropython
 from micropython import const
 
 from ivota import json_file
-from ivota.cloud_client import Client
+from ivota.update_client import Client
 
 _HELD_MS = const(950)
 _BLOCK = const(4096)

@@ -19,8 +19,8 @@ def bare(path):
 
 
 def ours(config, folder, push):
-    from ivota.cloud_client import Client
     from ivota.state import load
+    from ivota.update_client import Client
 
     events = []
 

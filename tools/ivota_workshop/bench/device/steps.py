@@ -4,8 +4,8 @@ import json
 import sys
 import time
 
-from ivota.cloud_client import Client
 from ivota.state import load
+from ivota.update_client import Client
 
 CONFIG = json.loads(sys.argv[1])
 FOLDER = sys.argv[2]

@@ -79,7 +79,7 @@ def markdown(before: int, points: list[Point]) -> str:
         ("`boot.py` and `main.py`", by_name["start"].bytes),
         ("`agent`", by_name["agent"].bytes),
         (
-            "`cloud_client`, `report_queue`, `mqtt_session`, `guarded_socket`, the configuration",
+            "`update_client`, `report_queue`, `mqtt_session`, `guarded_socket`, the configuration",
             by_name["event running"].bytes,
         ),
         ("the broker: `umqtt.simple` and its stream", by_name["event connected"].bytes),

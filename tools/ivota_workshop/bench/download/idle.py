@@ -17,15 +17,15 @@ HEAP = 112 * 1024  # bytes, as on a board without PSRAM, whose heap has room for
 # Like main.py, but prints the heap in use whenever the client has nothing to do.
 _MAIN = b"""
 import gc
-from ivota import agent, cloud_client
-def wait(client, wait=cloud_client.Client.wait):
+from ivota import agent, update_client
+def wait(client, wait=update_client.Client.wait):
     entity = getattr(client.link, "entity", None)  # for Home Assistant
     shown = not entity or entity.link.up and not entity.link.waiting and not entity._due
     if client.link.up and not client.queue and shown:
         gc.collect()
         print("idle:", gc.mem_alloc())
     wait(client)
-cloud_client.Client.wait = wait
+update_client.Client.wait = wait
 agent.run()
 """
 

@@ -66,7 +66,7 @@ def in_a_file(files, push, length):
 
 def in_a_slot(files, push):
     with installed(esp32):
-        target = ivota.once("ota_slots").find(files, push)
+        target = ivota.once("slot_finder").find(files, push)
     if target is files:
         return "to be chosen"
     if not target:

@@ -88,7 +88,7 @@ TARGET = Target(
     code=(
         "lib/ivota/bundle_check.py",
         "lib/ivota/boot_compatibility.py",
-        "lib/ivota/identity_guard.py",
+        "lib/ivota/identity_lock.py",
         "lib/bundlefs.py",
     ),
     seeds=seeds,
@@ -107,7 +107,7 @@ TARGET = Target(
         ),
         Mistake(
             "lets a bundle change the board's identity",
-            (("lib/ivota/identity_guard.py", "if config.get(key) is not None:", "if False:"),),
+            (("lib/ivota/identity_lock.py", "if config.get(key) is not None:", "if False:"),),
         ),
         Mistake(
             "reads a size that has not come",

@@ -67,7 +67,11 @@ def change(data: bytes, chance: random.Random) -> bytes:
 
 TARGET = Target(
     about="a checkpoint of a file or a slot",
-    code=("lib/ivota/download_preparation.py", "lib/ivota/ota_slots.py", "lib/ivota/json_file.py"),
+    code=(
+        "lib/ivota/download_preparation.py",
+        "lib/ivota/slot_finder.py",
+        "lib/ivota/json_file.py",
+    ),
     seeds=seeds,
     mutate=change,
     most=2200,
@@ -78,7 +82,7 @@ TARGET = Target(
             "accepts any position",
             (
                 (
-                    "lib/ivota/ota_slots.py",
+                    "lib/ivota/slot_finder.py",
                     "if type(position) is not int or not 0 <= position <= target.size:",
                     "if type(position) is not int:",
                 ),

@@ -118,8 +118,8 @@ if KIND == "link":
     link = Link(config, owner)
     step, close = step_link, link.close
 else:
-    from ivota.cloud_client import Client
     from ivota.state import load
+    from ivota.update_client import Client
 
     folder = OPTIONS["folder"]
     config = {

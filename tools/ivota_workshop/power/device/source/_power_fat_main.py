@@ -4,7 +4,7 @@ import hashlib
 import time
 
 from ivota import json_file
-from ivota.cloud_client import Client
+from ivota.update_client import Client
 
 
 def log(_level, event, **fields):

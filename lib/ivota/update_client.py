@@ -226,7 +226,7 @@ class Client(ReportQueue):
         """Report the version when that is due; called twice a second while no data arrives."""
         if self._quiet_at and time.ticks_diff(time.ticks_ms(), self._quiet_at) > _QUIET_MS:
             self._quiet_at = 0
-            self.log("warning", "no_answer", why=once("broker_errors").NO_ANSWER)
+            self.log("warning", "no_answer", why=once("broker_error_texts").NO_ANSWER)
         if time.ticks_diff(time.ticks_ms(), self._reported) >= self.interval_ms():
             self.report_version()
 
