@@ -359,12 +359,12 @@ def test_the_page_of_channels(filling: Cloud, keys: Keys, firmware: Callable[...
         assert "1 to 100 percent" in offer(firmware=str(number))
         wanted = {"firmware": str(number), "share": "25", "track": "beta"}
         offered = offer(**wanted)
-        assert "25 % of the boards in beta" in offered and "Stop offering" in offered
+        assert "25 % of the boards in the track beta" in offered and "Stop offering" in offered
         assert "0.9 beta any board 25 %" in offered
         # A form that is submitted twice is one offer; a page from before it decides nothing.
         with Client(filling.api_url, local_token(filling.folder)) as client:
             before = client.channel("HOME"), len(client.audit())
-            assert "25 % of the boards in beta" in offer(**wanted)
+            assert "25 % of the boards in the track beta" in offer(**wanted)
             stale = offer(**{**wanted, "share": "100"})
             assert "has changed since the page was loaded" in stale
             assert (client.channel("HOME"), len(client.audit())) == before

@@ -783,4 +783,4 @@ def test_what_a_version_died_of_is_grouped_over_the_fleet(console):
     assert "│ 2 │ -5 │ 0.2 │ trial: KeyError every_s" in console.ivota(
         "firmware", "--failures", ids[1]).replace("       ", " ").replace("  ", " ")  # fmt: skip
     page = console.page.get(f"/firmware/{ids[1]}")
-    assert f"{died} , 2 devices , since 0.2" in page
+    assert f"{died} , 2 devices , since version 0.2" in page

@@ -17,7 +17,7 @@ Where = Annotated[
     str | None,
     typer.Option(
         help="Act on all accepted devices that match this query, such as 'version<0.3', instead "
-        "of one device; `all` means every device."
+        "of named devices; `all` matches every accepted device."
     ),
 ]
 DryRun = Annotated[

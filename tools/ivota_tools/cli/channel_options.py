@@ -30,7 +30,7 @@ NotBefore = Annotated[
     datetime | None,
     typer.Option(
         formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"],
-        help="Earliest time, in UTC, at which boards install this version.",
+        help="Earliest time, in UTC, to install this version, for example 2026-05-01T03:00:00.",
     ),
 ]
 Deltas = Annotated[

@@ -46,7 +46,7 @@ def status(
     product: Annotated[str | None, typer.Argument(help="Show only this product.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the cloud's channels; exit with code 1 if boards cannot use one of them."""
+    """Show the cloud's channels; exit with code 1 if any of them is unusable for boards."""
     with Client() as client:
         found = client.channels() if product is None else [client.channel(product)]
     _show(found, as_json)

@@ -167,7 +167,9 @@ KeepReports = Annotated[
 ]
 KeepAudit = Annotated[
     str | None,
-    typer.Option(help="Delete audit log entries after this time. Default: never."),
+    typer.Option(
+        help="Delete audit log entries after this time, for example 365d. Default: never."
+    ),
 ]
 PushQos = Annotated[int, typer.Option(min=0, max=1, help="MQTT QoS of pushes.")]
 MaxUpload = Annotated[
@@ -178,8 +180,8 @@ MaxConnected = Annotated[
     typer.Option(
         min=16,
         metavar="N",
-        help="With --sign-in: maximum number of connected devices. Default: as many as half of "
-        "this machine's memory can hold.",
+        help="With --sign-in: maximum number of connected devices. Default: as many as fit in "
+        "half of this machine's memory.",
     ),
 ]
 Token = Annotated[
@@ -203,7 +205,7 @@ Webhook = Annotated[
     _option(
         "URL",
         "Send signed messages to this URL when a campaign ends or stops, when devices "
-        "fail, when disk space is low, and before the certificate expires; repeatable.",
+        "fail, when disk space is low, and before the TLS certificate expires; repeatable.",
     ),
 ]
 WebhookSecretFile = Annotated[

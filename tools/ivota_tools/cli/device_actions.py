@@ -76,7 +76,7 @@ def accept(
         ),
     ] = None,
     everyone: Annotated[
-        bool, typer.Option("--all", help="Accept all pending devices, as --where all.")
+        bool, typer.Option("--all", help="Accept all pending devices: same as --where all.")
     ] = False,
     where: Annotated[
         str | None,

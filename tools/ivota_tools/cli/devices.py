@@ -39,8 +39,9 @@ def devices(
     """List the devices, or show one device and its reports.
 
     The list starts with failed devices. Next come devices whose update has stalled,
-    devices that the cloud will retry, silent devices, devices that have never
-    reported, devices that are updating, and all others.
+    devices that the cloud will retry, devices that have been silent for too long (an
+    hour or more), devices that have never reported, devices that are updating, and
+    all others.
     """
     if where is not None and (status or device):
         fail("--where lists accepted devices: use it without --status and without a device")

@@ -111,7 +111,7 @@ def release(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build a firmware file from an application folder, sign it and upload it.
+    """Build a firmware file from an application folder, and optionally sign and upload it.
 
     --from and --compress also write smaller files; the cloud sends each device the
     smallest file that it can use. Builds are reproducible: the signature has a

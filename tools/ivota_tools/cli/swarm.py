@@ -30,10 +30,11 @@ def swarm(
     product: Annotated[str, typer.Option(help="product_id of all devices.")] = "SWARM",
     version: Annotated[str, typer.Option(help="Version that the devices run at first.")] = "0.1",
     failing: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of devices that fail trials until SIGUSR1.")
+        float,
+        typer.Option(min=0, max=1, help="Share that fail trials until SIGUSR1, from 0 to 1."),
     ] = 0.0,
     slow: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of devices that download slowly.")
+        float, typer.Option(min=0, max=1, help="Share that download slowly, from 0 to 1.")
     ] = 0.0,
     interval: Annotated[
         float,

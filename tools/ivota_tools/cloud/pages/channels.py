@@ -55,7 +55,8 @@ def offer(visit: Visit) -> str:
         share=share,
         serial=int(serial),
     )
-    return f"The channel of {channel.product} now offers it to {share} % of the boards in {track}."
+    boards = f"{share} % of the boards in the track {track}"
+    return f"The channel of {channel.product} now offers the firmware to {boards}."
 
 
 def end(visit: Visit) -> str:

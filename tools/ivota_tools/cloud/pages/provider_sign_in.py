@@ -67,7 +67,7 @@ def finish(visit: Visit) -> Response:
         identity = _provider(visit).finish(flow, _back(visit), visit.request.query_params)
         with visit.database.writing() as session:
             if not users.any_user(session):
-                raise UserError("create the first user with the set-up link")
+                raise UserError("create the first user with the setup link")
             user = users.by_identity(
                 session, identity.subject, identity.name, identity.role, time.time()
             )
