@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from ...toolchain import mosquitto
 from ..cloud_error import CloudError
@@ -23,6 +25,7 @@ log = logging.getLogger("ivota.cloud")
 
 START_S = 15.0
 STOP_S = 5.0
+ENDING_S = 30.0  # for the broker of a killed process, which may have many messages to write
 PATH_MOST = 100  # bytes, of a Unix socket
 RESERVE = 16 << 20  # bytes that mosquitto has for its file when it stops
 
@@ -137,6 +140,36 @@ class Broker:
             f"another process runs its broker in {self._folder}: start both with the same --broker"
         )
         self._lock = Alone(self._folder, taken)
+        with self._previous_ended() as running:
+            self._launch(running)
+        self._wait_accepting()
+        self._watch = threading.Thread(target=self._wait_death, name="broker", daemon=True)
+        self._watch.start()
+
+    def _previous_ended(self) -> IO[str]:
+        """Wait until the broker of a process that was killed has ended, and return a lock that the
+        next broker inherits.
+
+        Such a broker writes its messages, which the next one reads, and deletes its socket, which
+        has the same path.
+        """
+        running = (self._folder / "running.lock").open("a")
+        deadline = time.monotonic() + ENDING_S
+        while True:
+            try:
+                fcntl.flock(running, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > deadline:
+                    running.close()
+                    raise CloudError(
+                        f"the broker that last ran in {self._folder} has not ended within "
+                        f"{ENDING_S:.0f} s: end this mosquitto, and start the cloud again"
+                    ) from None
+                time.sleep(0.05)
+            else:
+                return running
+
+    def _launch(self, running: IO[str]) -> None:
         if len(str(self.path)) > PATH_MOST and self._short is None:
             self._short = tempfile.TemporaryDirectory(prefix="ivota-")  # for this user alone
             self.path = Path(self._short.name) / self.path.name
@@ -176,10 +209,8 @@ class Broker:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C in a terminal reaches the process group, but we stop the broker.
                 start_new_session=True,
+                pass_fds=(running.fileno(),),
             )
-        self._wait_accepting()
-        self._watch = threading.Thread(target=self._wait_death, name="broker", daemon=True)
-        self._watch.start()
 
     def stop(self) -> None:
         """Stop mosquitto and wait until the port is free."""
