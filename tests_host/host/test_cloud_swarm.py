@@ -98,8 +98,12 @@ def test_a_thousand_devices_of_which_some_fail(tmp_path):
         wait_until(lambda: state() != "running", "the stop", 120)
         shown = api.campaign(campaign)
         assert shown["state"] == "stopped" and "failed" in shown["reason"]
-        # What was under way when it stopped may end, also as failed.
+        # What was under way when it stopped may end, also as failed; a device that was pushed to
+        # twice also reports twice.
         wait_until(lambda: not set(ACTIVE) & set(api.campaign(campaign)["states"]), "the quiet")
+        wait_until(lambda: not swarm.status["updating"], "the end of all downloads")
+        sent = swarm.status["acknowledged"]
+        wait_until(lambda: sum(api.health()["counters"].values()) >= sent, "the last reports")
         shown = api.campaign(campaign)
         assert shown["states"]["failed"] >= 6
 
