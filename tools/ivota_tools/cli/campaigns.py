@@ -43,13 +43,16 @@ def campaign_create(
     ] = None,
     stages: Annotated[
         str,
-        typer.Option(help="Cumulative size of each stage, up to 100%, for example 1,10%,100%."),
+        typer.Option(
+            help="Devices reached by the end of each stage, up to 100%. 1,10%,100% means: first "
+            "one device, then a tenth of the devices, then all."
+        ),
     ] = options.STAGES,
     success: Annotated[
         str,
         typer.Option(
-            help="Share of the devices in the stages so far that must succeed before the next "
-            "stage starts."
+            help="Share of the devices reached so far that must succeed before the next stage "
+            "starts."
         ),
     ] = options.SUCCESS,
     soak: Annotated[

@@ -47,7 +47,9 @@ def init(
     valid_days: Annotated[
         int,
         typer.Option(
-            min=0, help="Days after which the index expires unless you refresh it (0 = never)."
+            min=0,
+            help="Days after which the index (channel.json) expires unless you refresh it "
+            "(0 = never).",
         ),
     ] = channels.VALID_DAYS,
     as_json: AsJson = False,
@@ -201,7 +203,7 @@ def refresh(
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Sign the index again before it expires, with the same releases."""
+    """Sign the index (channel.json) again before it expires, with the same releases."""
     with reading():
         channel = _open(folder, key)
         channel.refresh(above)

@@ -120,7 +120,7 @@ Accept = Annotated[
     str | None,
     _option(
         "all|none",
-        "New devices to accept automatically: all or none. The others stay pending. "
+        "all: accept new devices automatically. none: keep them pending until you accept them. "
         "Default: all, or none with --sign-in.",
     ),
 ]
@@ -245,16 +245,16 @@ Channel = Annotated[
     list[str] | None,
     _option(
         "PRODUCT=FILE",
-        "Serve a channel of PRODUCT at /channel/PRODUCT/channel.json, signed with the "
-        "public key in FILE; repeatable.",
+        "Serve a channel of PRODUCT at /channel/PRODUCT/channel.json. The public key in FILE "
+        "verifies its signature; repeatable.",
     ),
 ]
 ChannelKey = Annotated[
     list[str] | None,
     _option(
         "PRODUCT=FILE",
-        "Private key that lets the cloud offer its own firmware in PRODUCT's channel and "
-        "sign the index; repeatable.",
+        "Private key with which the cloud signs the index of PRODUCT's channel, so that it can "
+        "offer uploaded firmware there; repeatable.",
     ),
 ]
 Ddi = Annotated[

@@ -36,7 +36,7 @@ def move(
     """Move all data from SQLite to PostgreSQL. Stop the cloud first.
 
     If the command is interrupted, run it again. Afterwards, start the cloud with
-    --database: the SQLite file no longer works.
+    --database: the cloud no longer accepts the SQLite file.
     """
     with err.status("starting"):
         from ..cloud import CloudError

@@ -16,7 +16,10 @@ from .terminal import AsJson, Yes, fail, show, sure
 def tag(
     device: OneDevice = None,
     tags: Annotated[
-        list[str] | None, typer.Argument(help="Tags to add to the device.", metavar="[TAG]...")
+        list[str] | None,
+        typer.Argument(
+            help="Tags to add to the device. With --where, use --add.", metavar="[TAG]..."
+        ),
     ] = None,
     add: Annotated[
         list[str] | None, typer.Option("--add", "-a", help="Tag to add; repeatable.")

@@ -57,7 +57,7 @@ def add(
     """Enroll a device and write its board.json.
 
     The command asks for the Wi-Fi password, or reads it from IVOTA_WIFI_PASSWORD.
-    Only the board.json contains the password.
+    The password is stored only in board.json, not in the cloud.
     """
     _expect_new(out_file)
     network = _network(wifi)

@@ -31,10 +31,13 @@ def swarm(
     version: Annotated[str, typer.Option(help="Version that the devices run at first.")] = "0.1",
     failing: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share that fail trials until SIGUSR1, from 0 to 1."),
+        typer.Option(
+            min=0, max=1, help="Share of the devices (0 to 1) whose trials fail until SIGUSR1."
+        ),
     ] = 0.0,
     slow: Annotated[
-        float, typer.Option(min=0, max=1, help="Share that download slowly, from 0 to 1.")
+        float,
+        typer.Option(min=0, max=1, help="Share of the devices (0 to 1) that download slowly."),
     ] = 0.0,
     interval: Annotated[
         float,
