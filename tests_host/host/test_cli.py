@@ -284,7 +284,7 @@ def test_errors_say_what_to_do(app, tmp_path):
     assert "cannot pad the file" in wrong("release", app, "--version", "1", "--pad-to", 10, *out)
     (tmp_path / "image.bin").write_bytes(b"\xe9" + bytes(100))
     assert "--upload" in wrong("release", tmp_path / "image.bin", "--version", "1")
-    assert "--device" in wrong("push", "1", code=2)
+    assert "a device or --where" in wrong("push", "1")
     (tmp_path / "folder").mkdir()
     for nowhere in tmp_path / "folder", tmp_path / "image.bin" / "x.bin":
         said = wrong("release", app, "--version", "1", "--out", nowhere)
