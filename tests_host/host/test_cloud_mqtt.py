@@ -383,6 +383,27 @@ def test_a_broker_that_dies_is_noticed(tmp_path):
         assert health["ok"] is False and "mosquitto" in health["problem"]
 
 
+def test_a_free_port_that_another_program_takes_is_replaced(tmp_path, monkeypatch):
+    """Before the broker starts, and between the check and mosquitto's own start."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)):
+        taken = one.getsockname()[1]
+        ports = [taken, taken, 0]
+        choose = mosquitto_process._free_port
+        monkeypatch.setattr(
+            mosquitto_process, "_free_port", lambda host: ports.pop(0) or choose(host)
+        )
+        checked = mosquitto_process.Broker._refuse_taken_port
+        monkeypatch.setattr(
+            mosquitto_process.Broker,
+            "_refuse_taken_port",
+            lambda self, host: ports and checked(self, host),
+        )
+        with mosquitto_process.Broker(tmp_path, "127.0.0.1", 0, print) as broker:
+            assert broker.port != taken and not ports
+        with pytest.raises(CloudError, match="cannot listen on MQTT port|did not start"):
+            mosquitto_process.Broker(tmp_path, "127.0.0.1", taken, print).start()
+
+
 def test_the_broker_does_not_outlive_a_killed_cloud(tmp_path):
     """The next one starts when it has ended, because it deletes its socket, of the same path."""
     script = (

@@ -26,6 +26,7 @@ log = logging.getLogger("ivota.cloud")
 START_S = 15.0
 STOP_S = 5.0
 ENDING_S = 30.0  # for the broker of a killed process, which may have many messages to write
+PORTS_MOST = 5  # free ports to try: another program may take one before mosquitto does
 PATH_MOST = 100  # bytes, of a Unix socket
 RESERVE = 16 << 20  # bytes that mosquitto has for its file when it stops
 
@@ -84,6 +85,10 @@ pattern read {prefix}/update/%u
 """
 
 
+class _PortTakenError(CloudError):
+    """Another program has the port."""
+
+
 class Broker:
     """A mosquitto that listens on (host, port), and on the Unix socket `path` for this user only.
 
@@ -110,6 +115,7 @@ class Broker:
     ) -> None:
         self.host = host
         self.port = 0 if host is None else port or _free_port(host)
+        self._ports_left = 1 if port or host is None else PORTS_MOST
         self.path = folder / "broker.sock"
         self._short: tempfile.TemporaryDirectory[str] | None = None
         self._certificate = certificate
@@ -141,10 +147,23 @@ class Broker:
         )
         self._lock = Alone(self._folder, taken)
         with self._previous_ended() as running:
-            self._launch(running)
-        self._wait_accepting()
+            self._start_at_port(running)
         self._watch = threading.Thread(target=self._wait_death, name="broker", daemon=True)
         self._watch.start()
+
+    def _start_at_port(self, running: IO[str]) -> None:
+        while True:
+            self._ports_left -= 1
+            try:
+                self._launch(running)
+                return self._wait_accepting()
+            except _PortTakenError as error:
+                if self._process:
+                    assert self._process.stdin is not None
+                    self._process.stdin.close()
+                if self.host is None or not self._ports_left:
+                    raise CloudError(str(error)) from None
+                self.port = _free_port(self.host)
 
     def _previous_ended(self) -> IO[str]:
         """Wait until the broker of a process that was killed has ended, and return a lock that the
@@ -258,7 +277,7 @@ class Broker:
             try:
                 probe.bind((host, self.port))
             except OSError as error:
-                raise CloudError(
+                raise _PortTakenError(
                     f"cannot listen on MQTT port {self.port} of {host} ({error.strerror}): "
                     "choose another with --mqtt-port, or use the broker there with --broker"
                 ) from None
@@ -268,7 +287,9 @@ class Broker:
         deadline = time.monotonic() + START_S
         while True:
             if self._process.poll() is not None:
-                raise CloudError(f"mosquitto did not start: {self._last_words()}")
+                said = self._last_words()
+                kind = _PortTakenError if "Address already in use" in said else CloudError
+                raise kind(f"mosquitto did not start: {said}")
             try:
                 with socket.socket(socket.AF_UNIX) as probe:
                     probe.connect(str(self.path))
