@@ -6,6 +6,8 @@ postgres_support  a PostgreSQL of the tests' own
 rawrepl           a board at a serial port, of which rawrepl_board is the board's side
 """
 
+import logging
+
 import pytest
 from cloud_support import Device
 from waiting import WAIT_S
@@ -14,6 +16,19 @@ from ivota_tools.api_client import Client
 from ivota_tools.common import api_connection
 
 api_connection.TIMEOUT_S = WAIT_S  # a busy machine answers later than an operator waits
+
+
+@pytest.fixture(autouse=True)
+def no_closed_log():
+    """A command that ran in this process, up to an error, has left its log at a closed stream.
+
+    A cloud's thread would fail at it while another command runs.
+    """
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if getattr(getattr(handler, "stream", None), "closed", False):
+            root.removeHandler(handler)
 
 
 @pytest.fixture
