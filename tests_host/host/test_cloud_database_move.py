@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 
 import postgres_support
 import pytest
@@ -147,6 +148,9 @@ def test_what_is_refused_changes_nothing(data, url, tmp_path):
         assert content(data / "ivota.db") == before
 
     refused("does not exist", tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "psycopg", None)
+        refused("pip install")
     running = Alone(data)
     refused("stop it first")
     running.close()

@@ -159,14 +159,21 @@ def _quoted(name: str) -> str:
 
 @contextlib.contextmanager
 def _errors(file: Path) -> Iterator[None]:
-    import psycopg
-
     try:
         yield
     except sqlite3.Error as error:
         raise CloudError(f"cannot read {file} ({error}): restore a backup of it") from None
-    except (psycopg.Error, DBAPIError) as error:
+    except _postgresql_errors() as error:
         raise CloudError(f"cannot move the fleet to PostgreSQL: {_reason(error)}") from None
+
+
+def _postgresql_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of SQLAlchemy and of its library, which may not be installed."""
+    try:
+        import psycopg
+    except ImportError:
+        return (DBAPIError,)
+    return (DBAPIError, psycopg.Error)
 
 
 def _reason(error: Exception) -> str:
