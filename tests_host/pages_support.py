@@ -51,6 +51,11 @@ class Visitor:
         assert self.page.status_code == status, (path, self.page.status_code, self.text)
         return self.text
 
+    def hidden(self, action: str) -> dict[str, str]:
+        """The hidden fields of a form on the page."""
+        (form,) = re.findall(f'action="{action}".*?</form>', self.page.text, re.DOTALL)
+        return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))
+
     def sign_in(self, name: str, password: str = PASSWORD, status: int = 200) -> str:
         self.get("/sign-in")
         return self.post("/sign-in", status, name=name, password=password)

@@ -1,6 +1,7 @@
 """Actions on all devices that match a query: by the API, the commands and the pages."""
 
 import json
+from urllib.parse import urlencode
 
 import pytest
 import typer
@@ -9,7 +10,12 @@ from operator_support import Console
 from ivota_tools import api_client
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud
+from ivota_tools.cloud.accounts.users import UserError
+from ivota_tools.cloud.pages import selected_devices
+from ivota_tools.cloud.pages.id_list import packed, unpacked
+from ivota_tools.cloud.pages.page_guard import FORM_MOST
 from ivota_tools.cloud.store import models
+from ivota_tools.cloud.store.device_acceptance import PENDING_MOST
 
 OLD = "version<0.3"
 MANY = "devices that match a query"
@@ -121,6 +127,77 @@ def test_a_query_changes_many_devices(console, monkeypatch):
     order = {"query": "all", "action": "push", "devices": [number]}
     console.refused("firmware_id", ask, "POST", "query/action", json=order)
     assert console.api.device("P/e")["tags"] == ["beta"]
+
+
+def test_the_page_changes_all_devices_that_match_its_search(console, monkeypatch):
+    """As a script of the page asks for it: it lists them, then sends their ids in parts."""
+    monkeypatch.setattr(selected_devices, "LISTED", 2)
+    console.upload("0.2")
+    numbers = {each["device_name"]: each["id"] for each in console.api.devices()}
+    for name in ("b", "c", "d", "e"):
+        console.api.push(f"P/{name}", "0.2")
+    # Part of a name, a state and a version: no query says the same.
+    search = {"q": "p/", "state": "on-the-way", "version": "0.1", "sort": "seen"}
+
+    def ask(fields=None, status=200, **asked):
+        there = "/devices/matching?" + urlencode({**search, **asked})
+        page, csrf = console.page, console.page.get("/") and console.page.csrf
+        answer = (page.http.get(there) if fields is None
+                  else page.http.post(there, data={"csrf": csrf, **fields}))  # fmt: skip
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    listed = [numbers[name] for name in ("b", "c", "d", "e")]
+    first = ask()
+    assert first == {"devices": listed[:2], "newest": 1.0}
+    assert ask(after=listed[1])["devices"] == listed[2:] and ask(after=listed[3]) == {
+        "devices": [], "newest": 0.0}  # fmt: skip
+    # Then one joins the search, one leaves it, and the id of one becomes that of a newcomer.
+    console.api.push("P/a", "0.2")
+    console.api.cancel_device(numbers["c"])
+    console.add(["last"], status="accepted")
+    newest = console.api.device("P/last")["id"]
+    with console.cloud.database.writing() as session:
+        session.delete(session.get(models.Device, newest))
+    console.add(["newcomer"], status="accepted", first_seen=2.0)
+    console.api.push("P/newcomer", "0.2")
+    assert console.api.device("P/newcomer")["id"] == newest
+    before = len(console.api.audit())
+
+    tag = {"do": "tag", "tag": "x", "newest": first["newest"]}
+    part = ask({**tag, "devices": packed(listed[:2])})
+    assert part["devices"] == 1 and part["skipped"] == [[1, "the device no longer matches"]]
+    rest = {"devices": packed([*listed[2:], newest]), "entry": part["entry"]}
+    assert ask({**tag, **rest})["devices"] == 2
+    again = ask({**tag, "devices": packed(listed)})
+    assert (again["devices"], again["entry"]) == (0, None)
+    assert names(console, tags=["x"]) == ["b", "d", "e"]
+    words = "p/ state:on-the-way version:0.1"
+    assert entries(console, before) == [
+        (
+            "device tag",
+            "devices that match a search",
+            {"search": words, "add": ["x"], "devices": 3},
+        )
+    ]
+    waiting = {"do": "push", "firmware": "1", "newest": 9, "devices": packed(numbers.values())}
+    assert ask(waiting, q="", state="pending", version="")["skipped"] == [
+        [6, "the device no longer matches"], [1, "the device is pending"]]  # fmt: skip
+    retire = {"do": "retire", "newest": 9, "devices": packed([newest])}
+    for fields in (None, retire):
+        assert "compare versions" in ask(fields, 422, q="version<>1")["detail"]
+    assert "list of devices" in ask({**retire, "devices": "0"}, 422)["detail"]
+    assert ask(retire)["devices"] == 1 and ask(retire, state="retired")["skipped"]
+
+
+def test_many_ids_fit_into_a_form():
+    ids = list(range(7, 2**31 - 1, 2**31 // PENDING_MOST))[:PENDING_MOST]
+    text = packed(ids)
+    assert len(text) < FORM_MOST - 4096 and unpacked(text, PENDING_MOST) == ids
+    assert packed([1, 2, 3, 4, 14]) == "1-3.a" and unpacked("", 1) == []
+    for wrong in ("0", "1..2", "1-", "-1", "1.", "A", "1-2", "zzzzzz", "1,2"):
+        with pytest.raises(UserError, match="not valid"):
+            unpacked(wrong, 2)
 
 
 def test_a_query_starts_and_ends_updates(console, monkeypatch):

@@ -20,6 +20,7 @@ from ivota_tools.cli import app
 from ivota_tools.cli.device_views import attempt_table
 from ivota_tools.cli.terminal import safe_console
 from ivota_tools.cloud import BackOff, Cloud
+from ivota_tools.cloud.pages import selected_devices
 from ivota_tools.cloud.rollout import delta_maker
 from ivota_tools.cloud.store import models
 from ivota_tools.firmware.release import pack
@@ -694,9 +695,22 @@ def test_rows_are_selected_and_columns_sort(console):
     assert "Updating 2 devices to 0.2" in act("a", "b", do="push", firmware=str(firmware))
     assert console.api.device("P/a")["target"] == "0.2"
     assert "Retired 1 device" in act("c", do="retire")
-    # All of them or none.
-    assert "is retired" in act("d", "c", do="push", firmware=str(firmware))
-    assert console.api.device("P/d")["target"] is None
+    console.api.delete_device(numbers["b"])
+    text = act("d", "c", "a", "b", do="push", firmware=str(firmware))
+    assert (
+        "Updating 1 device to 0.2." in text and "Skipped 1 device: the device is retired." in text
+    )
+    assert "already being updated to 0.2" in text and "no longer exists" in text
+    assert console.api.device("P/d")["target"] == "0.2"
+    # One entry for an action, with the names of its devices.
+    entries = [each for each in console.api.audit() if each["subject"] == "selected devices"]
+    push = {"version": "0.2", "firmware_id": firmware}
+    assert [json.loads(each["detail"]) for each in entries] == [
+        {"selected": ["P/a", "P/b"], "add": ["beta"], "devices": 2},
+        {"selected": ["P/a", "P/b"], **push, "devices": 2},
+        {"selected": ["P/c"], "devices": 1},
+        {"selected": ["P/a", "P/c", "P/d"], **push, "devices": 1},
+    ]
 
 
 def test_an_old_page_and_a_second_click_do_nothing_by_accident(console):
@@ -722,13 +736,32 @@ def test_an_old_page_and_a_second_click_do_nothing_by_accident(console):
         session.get(models.Device, numbers["c"]).version = "0.3"
     assert "P/c now runs 0.3" in update("c") and targets("c") == []
 
-    console.add(["new"], status="pending")
+
+def test_accepting_all_is_for_the_devices_on_the_page(console, monkeypatch):
+    monkeypatch.setattr(selected_devices, "PART", 2)
+    console.add(["a", "b", "c", "d", "e"], status="pending", first_seen=5.0)
+    numbers = {each["device_name"]: each["id"] for each in console.api.devices()}
     console.page.get("/")
-    console.add(["stranger"], status="pending")
-    assert "has changed from 1 to 2" in console.page.post("/pending/accept", expected="1")
+    shown = console.page.hidden("/pending/accept")
+    # Of those on the page, one is retired, and the id of another is given to a newcomer.
+    console.api.retire_device(numbers["b"])
+    with console.cloud.database.writing() as session:
+        session.delete(session.get(models.Device, numbers["e"]))
+    console.add(["late", "later"], status="pending", first_seen=6.0)
+    assert console.api.device("P/late")["id"] == numbers["e"]
+    before = len(console.api.audit())
+    text = console.page.post("/pending/accept", **shown)
+    assert "Accepted 3 devices. Skipped 2 devices: the device is no longer pending." in text
+    assert "2 new devices are still pending." in text
+    assert [each["device_name"] for each in console.api.devices("accepted")] == ["a", "c", "d"]
+    (entry,) = console.api.audit()[before:]
+    assert (entry["subject"], entry["detail"]) == ("all pending devices", '{"devices": 3}')
+    again = console.page.post("/pending/accept", **shown)
+    assert "Accepted 0 devices." in again and len(console.api.audit()) == before + 1
     assert "form is not complete" in console.page.post("/pending/accept")
+    wrong = shown | {"devices": "1-zzzzzz"}
+    assert "list of devices is not valid" in console.page.post("/pending/accept", **wrong)
     assert len(console.api.devices("pending")) == 2
-    assert "Accepted 2 devices" in console.page.post("/pending/accept", expected="2")
 
 
 def test_deltas_are_made_for_what_a_campaigns_devices_run(console, tmp_path, monkeypatch):

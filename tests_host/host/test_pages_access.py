@@ -22,7 +22,7 @@ READING = (
     "/", "/firmware", "/campaigns", "/campaigns/groups", "/channels", "/audit", "/account",
     "/account/second-factor",
 )  # fmt: skip
-OPERATING = ("/campaigns/new", "/devices/new")
+OPERATING = ("/campaigns/new", "/devices/new", "/devices/matching")
 ADMINISTERING = ("/people", "/webhooks")
 # Everything that changes something, with who may: what it answers does not matter, 403 does.
 ACTIONS = {
@@ -33,6 +33,7 @@ ACTIONS = {
     "/devices/1/tags": "operator",
     "/devices/1/kind": "operator",
     "/devices/list": "operator",
+    "/devices/matching": "operator",
     "/devices/selected": "operator",
     "/devices/1/secret": "operator",
     "/devices/1/accept": "operator",

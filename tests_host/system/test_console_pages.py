@@ -442,8 +442,10 @@ def test_every_way_to_sign_in_and_webhooks(browser, tmp_path, phone):
             check(page, "a message that was given up")
 
 
-def test_by_keyboard_alone(browser, shown, signed_in):
-    """Sign-in, the skip link, a search, a device, a retry: every stop is seen and in order."""
+def test_by_keyboard_alone(browser, shown, monkeypatch):
+    """Sign-in, the skip link, a search, a device, a retry: every stop is seen and in order. And
+    an action on all devices that match a search, in parts."""
+    monkeypatch.setattr("ivota_tools.cloud.pages.fleet.PART", 40)
     with page_of(browser) as page:
         page.goto(f"{shown.url}/sign-in")
         page.keyboard.type(NAME)
@@ -470,6 +472,45 @@ def test_by_keyboard_alone(browser, shown, signed_in):
         expect(
             page.get_by_role("status").filter(has_text="Retrying the update of")
         ).to_be_visible()
+        tag_all_that_match(page, shown)
+
+
+def tag_all_that_match(page, shown):
+    """More than one page of them, with the answer no and then yes to the question."""
+    asked = []
+
+    def answer(dialog):
+        asked.append(dialog.message)
+        if len(asked) == 1:
+            dialog.dismiss()
+        else:
+            dialog.accept()
+
+    page.on("dialog", answer)
+    page.goto(f"{shown.url}/?q=version>0&sort=name")
+    count = int(page.locator(".pager .quiet").inner_text().split()[0])
+    page.get_by_label("Select all devices on this page").focus()
+    page.keyboard.press("Space")
+    page.get_by_label("Tag", exact=True).focus()
+    page.keyboard.press("Shift+Tab")
+    focused, picked = page.locator(":focus"), page.locator("[data-picked]")
+    expect(focused).to_have_text(f"Select all {count} matching devices")
+    page.keyboard.press("Enter")
+    expect(picked).to_have_text(f"With {count} selected devices:")
+    expect(focused).to_have_text("Clear selection")
+    page.keyboard.press("Tab")
+    page.keyboard.type("night")
+    page.keyboard.press("Enter")
+    result = page.locator("[data-result]")
+    assert not result.inner_text()
+    page.keyboard.press("Enter")
+    expect(result).to_have_text(f"Added the tag night to {count} devices.")
+    assert asked == [f"Add the tag night to the {count} selected devices?"] * 2
+    expect(picked).to_have_text("With the selected devices:")
+    expect(page.get_by_role("button", name="Add tag")).to_be_focused()
+    page.goto(f"{shown.url}/audit?q=night")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody tr")).to_contain_text(f"devices: {count}")
 
 
 def tab_to(page, kind, text=""):

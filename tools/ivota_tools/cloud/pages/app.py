@@ -27,6 +27,7 @@ from . import (
     own_account,
     own_second_factor,
     provider_sign_in,
+    selected_devices,
     sign_in,
     users_and_tokens,
     webhook_messages,
@@ -74,9 +75,10 @@ def make_pages(setting: Setting) -> Starlette:
         routes=[
             Route("/static/{name}", static),
             *(each for part in (
-                fleet, device, enrollment, firmware, campaigns, campaign_actions, new_campaign,
-                channels, groups, audit_log, users_and_tokens, webhook_messages, own_account,
-                own_second_factor, sign_in, provider_sign_in, first_user, live_events,
+                fleet, device, selected_devices, enrollment, firmware, campaigns,
+                campaign_actions, new_campaign, channels, groups, audit_log, users_and_tokens,
+                webhook_messages, own_account, own_second_factor, sign_in, provider_sign_in,
+                first_user, live_events,
             ) for each in part.routes(setting)),
         ],
         exception_handlers={Elsewhere: sent_on, HTTPException: refused, 500: refused},

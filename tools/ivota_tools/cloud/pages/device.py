@@ -56,20 +56,6 @@ def routes(setting: Setting) -> list[BaseRoute]:
         post("accept", accept),
         post("retire", retire),
         post("delete", delete, back="/"),
-        route(
-            setting,
-            "/devices/selected",
-            acting("/", selected),
-            method="POST",
-            needed=OPERATOR,
-        ),
-        route(
-            setting,
-            "/pending/accept",
-            acting("/", accept_pending),
-            method="POST",
-            needed=OPERATOR,
-        ),
     ]
 
 
@@ -148,38 +134,6 @@ def update(visit: Visit) -> str:
     return words
 
 
-def selected(visit: Visit) -> str:
-    """Apply the chosen action to the selected devices: to all, or to none if it fails."""
-    ids = [whole(name[1:]) for name in visit.form if name[:1] == "d" and whole(name[1:])]
-    if not ids:
-        raise UserError("select devices first")
-    what = visit.said("do")
-    with visit.database.writing() as session:
-        found = [find(session, number) for number in sorted(ids)]
-        devices = counted(len(found), "device")
-        if what == "tag":
-            tag = visit.said("tag", 256)
-            if not tag:
-                raise UserError("enter a tag")
-            for each in found:
-                known = {tagged.tag for tagged in each.tags}
-                device_actions.set_tags(session, each, known | {tag}, visit.who)
-            words = f"Added the tag {tag} to {devices}."
-        elif what == "push":
-            firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
-            for each in found:
-                device_actions.push(session, each, firmware, visit.who)
-            words = f"Updating {devices} to {firmware.version}."
-        elif what == "retire":
-            for each in found:
-                device_actions.retire_device(session, each, visit.who)
-            words = f"Retired {devices}: they get no more updates."
-        else:
-            raise UserError("choose what to do with the selected devices")
-    visit.setting.wake()
-    return words
-
-
 def retry(visit: Visit) -> str:
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
@@ -224,15 +178,6 @@ def accept(visit: Visit) -> str:
         found = find(session, visit.number("id"))
         device_actions.accept_device(session, found, visit.who)
         return f"{found.name} is accepted."
-
-
-def accept_pending(visit: Visit) -> str:
-    with visit.database.writing() as session:
-        if "expected" not in visit.form:
-            raise UserError("the form is not complete: reload the page, and try again")
-        expected = whole(visit.said("expected"))
-        count = device_actions.accept_pending(session, visit.who, expected)
-        return f"Accepted {counted(count, 'device')}."
 
 
 def retire(visit: Visit) -> str:

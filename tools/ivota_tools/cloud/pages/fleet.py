@@ -20,10 +20,11 @@ from ..rollout import (
     firmware_match,
     wait_reason,
 )
-from ..rollout.device_states import ATTENTION, STALLED
+from ..rollout.bulk_actions import PART
+from ..rollout.device_states import STALLED
 from ..store.device_acceptance import ACCEPTED, PENDING
 from ..store.models import Assignment, Campaign, Device, Firmware
-from . import device_search, fleet_queries, version_chart
+from . import device_search, fleet_queries, selected_devices, version_chart
 from .firmware import uploaded
 from .fleet_queries import Wanted
 from .formatting import ago
@@ -44,14 +45,7 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 def fleet(visit: Visit) -> Response:
     now = time.time()
-    wanted = Wanted(
-        visit.asked("q"),
-        visit.asked("state", most=16),
-        visit.asked("version", most=128),
-        visit.asked("application", most=128),
-        visit.asked("sort", ATTENTION, 16),
-        visit.asked("page"),
-    )
+    wanted = Wanted.of(visit)
     span = visit.asked("range", "", 8)
     with visit.database.reading() as session:
         counts = visit.setting.counts.of(session)
@@ -76,6 +70,10 @@ def fleet(visit: Visit) -> Response:
             now=now,
             total=total,
             waiting=waiting,
+            pending=selected_devices.pending(session, now) if waiting else None,
+            done=selected_devices.DONE,
+            part=PART,
+            listed=selected_devices.LISTED,
             versions=versions,
             applications=applications,
             summary=_summary(total, known.states),

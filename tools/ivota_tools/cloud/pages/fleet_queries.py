@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ...common.version_order import key
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..rollout import assignment_states, device_states
+from ..rollout import assignment_states, device_query, device_states
 from ..rollout.device_query import QueryError
 from ..rollout.device_states import FAILING, OPEN, STALLED, stalled
 from ..store.device_acceptance import ACCEPTED, PENDING, RETIRED
@@ -19,6 +19,7 @@ from ..store.models import Assignment, Device, DeviceTag, Firmware, Group
 from . import device_search
 from .device_search import quoted
 from .kept_counts import Counts
+from .page_visit import Visit
 from .pagination import Order, Page, page
 
 PAGE = 50  # rows of a table
@@ -36,6 +37,25 @@ class Wanted:
     application: str = ""
     sort: str = device_states.ATTENTION
     page: str = ""
+
+    @classmethod
+    def of(cls, visit: Visit) -> Wanted:
+        """Return what the address asks for."""
+        return cls(
+            visit.asked("q"),
+            visit.asked("state", most=16),
+            visit.asked("version", most=128),
+            visit.asked("application", most=128),
+            visit.asked("sort", device_states.ATTENTION, 16),
+            visit.asked("page"),
+        )
+
+    @property
+    def words(self) -> str:
+        """Return the search as one line."""
+        terms = ("state", self.state), ("version", self.version), ("application", self.application)
+        found = [f"{name}:{quoted(value)}" for name, value in terms if value]
+        return " ".join([self.text.strip(), *found]).strip() or "all"
 
 
 SUGGESTED = 60  # maximum number of suggestions
@@ -68,6 +88,33 @@ def devices(session: Session, wanted: Wanted, now: float, counts: Counts | None 
     ids = _joined().where(*conditions).with_only_columns(Device.id)
     part = page(session, ids, _order(wanted.sort, now), wanted.page, PAGE, count)
     return Found(_with_targets(session, part.rows), part)
+
+
+def matching(session: Session, wanted: Wanted, now: float) -> list[ColumnElement[bool]]:
+    """Return the conditions of the search for a query without attempts. Raises QueryError."""
+    if not wanted.state or wanted.state in (PENDING, RETIRED):
+        return _conditions(session, wanted, now)
+    state = device_query.Term(False, "state", ":", wanted.state)
+    others = _conditions(session, replace(wanted, state=""), now)
+    return [*others, device_query.condition(session, state, now, one_by_one=True)]
+
+
+def listed(
+    session: Session, wanted: Wanted, now: float, after: int, limit: int
+) -> Sequence[tuple[int, float | None]]:
+    """Return the ids of the devices that the search finds, each with the time when it was first
+    seen: at most `limit` after the id `after`. Raises QueryError.
+    """
+    found = _joined().where(Device.id > after, *_conditions(session, wanted, now))
+    found = found.order_by(Device.id).limit(limit)
+    return session.execute(found.with_only_columns(Device.id, Device.first_seen)).tuples().all()
+
+
+def seen_by(newest: float) -> ColumnElement[bool]:
+    """Return the condition for a device that had joined by then. SQLite gives the id of the last
+    device again once that is deleted, so the ids alone may mean other devices.
+    """
+    return or_(Device.first_seen.is_(None), Device.first_seen <= newest)
 
 
 def _conditions(session: Session, wanted: Wanted, now: float) -> list[ColumnElement[bool]]:

@@ -1,4 +1,5 @@
-"""An operator's action on many devices that match a query, in parts.
+"""An operator's action on many devices, in parts: those that match a query, or were chosen on a
+page.
 
 Whoever asks lists the devices first, so that the action never includes one that has joined since.
 A part is one transaction over some of them, so that reports never wait for the whole fleet; it
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from ..accounts import audit_log
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..store import device_acceptance, device_lock, firmware_store
 from ..store.database import Database
-from ..store.device_acceptance import ACCEPTED, PENDING
+from ..store.device_acceptance import ACCEPTED, PENDING, RETIRED
 from ..store.models import Assignment, Audit, Device, Firmware
 from . import (
     assignment_states,
@@ -50,14 +51,31 @@ KEPT = "the device was accepted again during the deletion"
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Devices that were chosen on a page, without a query.
+
+    subject     what the audit log calls them
+    detail      what the audit log has about them
+    conditions  the conditions that they must still meet, at the given time; may raise QueryError
+    gone        why a device that does not meet them is skipped
+    """
+
+    subject: str
+    detail: Mapping[str, object]
+    conditions: Callable[[Session, float], Sequence[ColumnElement[bool]]]
+    gone: str = NO_MATCH
+
+
+@dataclass(frozen=True)
 class Order:
     """An action: add and remove tags, set application and hardware, push a firmware, retry or
     cancel updates, accept pending devices, retire, or delete.
 
-    None keeps the application or the hardware, "" means unknown.
+    It is for the devices that match `query`, or for those of a Choice. None keeps the application
+    or the hardware, "" means unknown.
     """
 
-    query: str
+    query: str | Choice
     action: str
     add: Sequence[str] = ()
     remove: Sequence[str] = ()
@@ -68,7 +86,8 @@ class Order:
 
     def check(self) -> None:
         """Raise QueryError or TagError if the order is incomplete or contradicts itself."""
-        device_query.expect_words(self.query)
+        if isinstance(self.query, str):
+            device_query.expect_words(self.query)
         tags, kind = bool(self.add or self.remove), (self.application, self.hardware)
         if tags != (self.action == TAG):
             raise TagError("only the action tag needs tags to add or remove")
@@ -77,10 +96,16 @@ class Order:
         if (self.firmware_id is not None) != (self.action == PUSH):
             raise TagError("only the action push needs firmware_id")
 
+    @property
+    def subject(self) -> str:
+        """Return what the audit log calls the devices."""
+        return SUBJECT if isinstance(self.query, str) else self.query.subject
+
     def detail(self, firmware: Firmware | None) -> dict[str, object]:
         """Return what the audit log has about the order."""
+        devices = {"query": self.query} if isinstance(self.query, str) else self.query.detail
         return {
-            "query": self.query,
+            **devices,
             "add": list(self.add) or None,
             "remove": list(self.remove) or None,
             "application": self.application,
@@ -154,9 +179,9 @@ def do_part(
         firmware = None
         if order.firmware_id is not None:
             firmware = firmware_store.find(session, None, order.firmware_id, None)
-        still = matching(session, order.query, order.action, now)
+        still, gone = _still(session, order, now)
         locked = device_lock.lock(session, Device.id.in_(ids), *still)
-        skipped[NO_MATCH] = len(set(ids)) - len(locked)
+        skipped[gone] = len(set(ids)) - len(locked)
         query = select(Device).where(Device.id.in_(locked)).order_by(Device.id)
         for device in session.scalars(query.options(*WITH_TARGET)).all():
             if reason := _change(session, order, device, firmware, now):
@@ -173,10 +198,21 @@ def do_part(
     return Part(changed - skipped[KEPT], reasons, entry)
 
 
+def _still(
+    session: Session, order: Order, now: float
+) -> tuple[Sequence[ColumnElement[bool]], str]:
+    """Return the conditions that devices must still meet, and why others are skipped."""
+    if isinstance(order.query, str):
+        return matching(session, order.query, order.action, now), NO_MATCH
+    return order.query.conditions(session, now), order.query.gone
+
+
 def _change(
     session: Session, order: Order, device: Device, firmware: Firmware | None, now: float
 ) -> str | None:
     """Change a device; return the reason if it is skipped instead."""
+    if order.action == RETIRE and device.status == RETIRED:
+        return SAME
     if order.action in (RETIRE, DELETE):  # a device must not report while it is deleted
         device_actions.retire_device(session, device, who=None)
     elif order.action == TAG:
@@ -215,6 +251,8 @@ def _tag(session: Session, order: Order, device: Device) -> str | None:
 
 def _push(session: Session, order: Order, device: Device, firmware: Firmware) -> str | None:
     """Set the target, unless the device is on the way to it: a push would start again."""
+    if device.status != ACCEPTED:
+        return f"the device is {device.status}"
     attempt = device.assignment
     if attempt and attempt.state in assignment_states.UNFINISHED:
         if attempt.firmware_id == firmware.id:
@@ -242,11 +280,11 @@ def _note(
     """Write the entry, or add the part to it; return its id. Raises TagError."""
     action = audited(order.action)
     if number is None:
-        entry = audit_log.note(session, who, action, SUBJECT, **detail, devices=changed)
+        entry = audit_log.note(session, who, action, order.subject, **detail, devices=changed)
         session.flush()
         return entry.id
     found = session.get(Audit, number, with_for_update=True)
-    said = json.loads(found.detail) if found and found.subject == SUBJECT else {}
+    said = json.loads(found.detail) if found and found.subject == order.subject else {}
     before = said.pop("devices", 0)
     same = audit_log.as_text(said) == audit_log.as_text(detail)
     if not found or not same or (found.who, found.action) != (who[:128], action):

@@ -158,20 +158,6 @@ def accept_device(session: Session, device: Device, who: str | None) -> None:
         audit_log.note(session, who, "device accept", device.name)
 
 
-def accept_pending(session: Session, who: str, expected: int | None = None) -> int:
-    """Accept all pending devices; return their number. Raises StatusError unless as many as
-    `expected` are pending.
-    """
-    if expected is not None and (now := device_acceptance.pending(session)) != expected:
-        raise StatusError(
-            f"the number of pending devices has changed from {expected} to {now}; nothing was "
-            "changed"
-        )
-    count = device_acceptance.accept_all(session)
-    audit_log.note(session, who, "device accept", "all pending devices", devices=count)
-    return count
-
-
 def retire_device(session: Session, device: Device, who: str | None) -> None:
     """Retire a device and cancel its update."""
     device_lock.hold(session, device)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from ..rollout import campaign_counts
@@ -50,16 +50,6 @@ def expect_accepted(device: Device) -> None:
 def accept(session: Session, device: Device) -> None:
     device.status = ACCEPTED
     device.revision = next_revision(session)
-
-
-def accept_all(session: Session) -> int:
-    """Accept all pending devices; return their number."""
-    found = device_lock.lock(session, Device.status == PENDING)
-    rows = [{"id": number, "status": ACCEPTED, "revision": next_revision(session)}
-            for number in found]  # fmt: skip
-    if rows:
-        session.execute(update(Device), rows)
-    return len(rows)
 
 
 def retire(session: Session, device: Device) -> None:

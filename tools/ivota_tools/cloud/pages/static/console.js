@@ -92,7 +92,7 @@ function put(fresh) {
     if (held) patchRows(part, found); else patch(part, found);
   }
   words();
-  picked();
+  document.dispatchEvent(new Event("refreshed"));
 }
 
 // While somebody is about to click, rows stay where they are; their contents go on.
@@ -202,41 +202,12 @@ document.addEventListener("submit", (event) => {
 // A question with the values of the form's fields in place of their names in braces.
 function filled(text, form) {
   return text.replace(/{(\w+)}/g, (braces, name) => {
-    if (name === "picked") {
-      const count = picks().filter((box) => box.checked).length;
-      return `${count} selected device${count === 1 ? "" : "s"}`;
-    }
+    if (name === "picked") return form.dataset.selection ?? braces; // by selection.js
     const field = form.elements[name];
     if (!field?.form) return braces; // part of a device's name
     return (field.selectedOptions?.[0]?.textContent ?? field.value).trim();
   });
 }
-
-// Rows that are selected, of the page as it is at any time.
-const picks = () => [...document.querySelectorAll("td.pick input")];
-
-function picked() {
-  const all = picks();
-  const count = all.filter((box) => box.checked).length;
-  const words = document.querySelector("[data-picked]");
-  if (words) {
-    words.textContent = count ? `With ${count} selected device${count === 1 ? "" : "s"}:`
-      : "With the selected devices:";
-  }
-  const whole = document.querySelector("[data-all]");
-  if (!whole) return;
-  whole.hidden = false;
-  whole.checked = count > 0 && count === all.length;
-  whole.indeterminate = count > 0 && count < all.length;
-}
-
-document.addEventListener("change", (event) => {
-  if (event.target.matches("[data-all]")) {
-    for (const box of picks()) box.checked = event.target.checked;
-  }
-  if (event.target.closest(".pick")) picked();
-});
-picked();
 
 // For the page as it is at any time: what a refresh brings has such buttons as well.
 document.documentElement.classList.toggle("copies", Boolean(navigator.clipboard));
