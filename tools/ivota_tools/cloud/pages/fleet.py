@@ -70,7 +70,7 @@ def fleet(visit: Visit) -> Response:
             now=now,
             total=total,
             waiting=waiting,
-            pending=selected_devices.pending(session, now) if waiting else None,
+            pending=lambda: selected_devices.pending(session, now),
             done=selected_devices.DONE,
             part=PART,
             listed=selected_devices.LISTED,

@@ -3,6 +3,7 @@
 
 {
   const ANSWER_MS = 60000; // the longest wait for an answer
+  const REASONS = 5; // that a message gives
   const form = document.querySelector("#selected");
   const more = form?.querySelector("[data-matching]");
   const buttons = form ? [...form.querySelectorAll("button[name=do]")] : [];
@@ -114,7 +115,10 @@
       problem += `Stopped after ${number(at)} of ${devices(ids.length)}: to continue, repeat the action. `;
     }
     if (whole) clear();
-    const why = [...skipped].map(([reason, count]) => ` Skipped ${devices(count)}: ${reason}.`);
+    const first = [...skipped].sort((one, other) => other[1] - one[1]);
+    const rest = first.splice(REASONS).reduce((sum, [, count]) => sum + count, 0);
+    if (rest) first.push(["other reasons", rest]);
+    const why = first.map(([reason, count]) => ` Skipped ${devices(count)}: ${reason}.`);
     say(problem + done.replace("{devices}", () => devices(changed)) + why.join(""));
   }
 
