@@ -183,4 +183,4 @@ def _kind(kind, key):
     # As bytes: short texts would become names, which stay in the heap.
     if kind is int:
         return b"a number" if key.encode()[-2:] == b"_s" else b"a whole number"
-    return {str: b"a text", bool: b"true or false", list: b"a list"}[kind]
+    return {str: b"a string", bool: b"true or false", list: b"a list"}[kind]

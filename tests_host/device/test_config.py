@@ -214,7 +214,7 @@ def test_a_topic_of_null_is_the_dialects():
 def test_a_dialect_that_is_not_there():
     for name in ("azure", "net", ""):
         assert "dialect " + name in error_of(with_dialect(name))
-    assert "dialect must be a text" in error_of(with_dialect(1))
+    assert "dialect must be a string" in error_of(with_dialect(1))
 
 
 def test_port_follows_tls():

@@ -292,7 +292,7 @@ def test_the_first_line_of_ours_names_no_one_else(name):
         ({"wifi": [{"ssid": "a"}, {"ssid": "b", "password": "abc"}]}, "wifi[1].password must"),
         ({"wifi": {"ssid": "a", "static": {"address": "10.0.0.1"}}}, "wifi.static must be like"),
         ({"lan": {"phy": 1}}, "lan.phy is unknown; did you mean phy_addr"),
-        ({"ppp": {"apn": 5}}, "ppp.apn must be a text"),
+        ({"ppp": {"apn": 5}}, "ppp.apn must be a string"),
         ({"network": "cable"}, "network must be one of wifi, lan, ppp, own"),
         ({"hostname": "a_b"}, "hostname must have 1 to 32 letters"),
     ],

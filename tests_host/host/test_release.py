@@ -546,7 +546,7 @@ def test_an_image_of_a_whole_flash_is_told_apart_and_cut(chip, start, tmp_path):
     path.write_bytes(esp32_images.combined(application, chip, start=start) + b"\xff" * 100)
     found = release.inspect(path)
     assert found.kind == "esp32-flash" and found.image.version == "1.1"
-    with pytest.raises(ReleaseError, match="app-bin"):
+    with pytest.raises(ReleaseError, match="use micropython.bin"):
         release.check_usable(found)
     made = release.cut_application(found, out=tmp_path / "app.bin")
     assert made.kind == "esp32-image" and made.path.read_bytes() == application

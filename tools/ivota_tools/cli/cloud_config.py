@@ -131,7 +131,7 @@ _ARTICLES = {
     "boolean": "true or false",
     "integer": "a whole number",
     "number": "a number",
-    "string": "a text",
+    "string": "a string",
 }
 
 

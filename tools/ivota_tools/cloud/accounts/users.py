@@ -27,7 +27,7 @@ PROVIDER_LIFE_S = 8 * 3600.0  # the same through a provider, who may have closed
 SEEN_S = 60.0  # precision of the time when a browser was last seen
 PROVIDER = "identity provider"
 # Names in the audit log.
-RESERVED = ("engine", "home-assistant", "local", "owner", "set-up link", PROVIDER)
+RESERVED = ("engine", "home-assistant", "local", "owner", "setup link", PROVIDER)
 
 _NAME = re.compile(rf"[a-z0-9][a-z0-9._@-]{{0,{USER_MOST - 1}}}")
 _HASHER = PasswordHasher()

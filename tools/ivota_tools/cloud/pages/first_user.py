@@ -47,7 +47,7 @@ def make_first(visit: Visit) -> Response:
         with visit.database.writing() as session:
             if users.any_user(session):  # two people with the same link
                 raise HTTPException(404, "This console is already set up.")
-            user = users.create(session, name, password, ADMIN, time.time(), "set-up link")
+            user = users.create(session, name, password, ADMIN, time.time(), "setup link")
     except UserError as error:
         problem = sentence(str(error))
         return visit.show("set_up.html", 422, name=name, problem=problem)

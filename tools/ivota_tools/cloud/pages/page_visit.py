@@ -51,7 +51,7 @@ class Setting:
 
     store        the firmware files
     local_token  the file with this machine's own token
-    secret       signs forms before sign-in, and the set-up link
+    secret       signs forms before sign-in, and the setup link
     wake         is called when a push may be due
     health       whether reports are being stored
     boards       the cloud's address and settings for boards
@@ -96,7 +96,7 @@ class Setting:
         return parts.port or (443 if parts.scheme == "https" else 80)
 
     def set_up_key(self) -> str:
-        """Return the set-up link's key: the same in every process that shares the database."""
+        """Return the setup link's key: the same in every process that shares the database."""
         digest = hmac.new(self.secret, b"console set-up", hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest[:24]).decode()
 

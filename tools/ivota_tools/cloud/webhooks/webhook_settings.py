@@ -52,5 +52,5 @@ class Webhooks:
                 f"--webhook needs --webhook-secret-file with at least {SECRET_LEAST} characters"
             )
         if len(set(urls)) != len(urls):
-            raise CloudError("--webhook names one URL twice")
+            raise CloudError("--webhook specifies one URL twice")
         return Webhooks(tuple(Target(url) for url in urls), secret or "")

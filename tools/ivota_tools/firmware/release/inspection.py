@@ -87,8 +87,8 @@ def check_usable(made: Release) -> None:
     if made.kind == "esp32-flash":
         raise ReleaseError(
             "it is an image of the whole flash, with boot loader and partition table, but an "
-            "update needs only the application: use the file that ends in .app-bin "
-            "(micropython.bin in your own build), or let `ivota release` extract it"
+            "update needs only the application: use micropython.bin from your own build, or let "
+            "`ivota release` extract it"
         )
 
 
