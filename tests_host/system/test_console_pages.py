@@ -138,6 +138,7 @@ def test_from_an_empty_installation_to_a_finished_campaign(browser, tmp_path):
             page.locator("#selected").get_by_role("button", name="Update").click()
             expect(page.get_by_role("status").filter(has_text="Updating 1 device")).to_be_visible()
             assert "Update P/kitchen to 0.3?" in asked
+            assert "Update P/kitchen to 0.4 · thermometer · 400 kB? It runs 0.2." in asked
             assert asked[-1] == "Update the 1 selected device to 0.3 · thermometer?"
         finally:
             board.stop()
