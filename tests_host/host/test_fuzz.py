@@ -78,7 +78,7 @@ def test_without_atheris_faults_are_found_as_well():
     chance = engine.Chance(1)
     with pytest.raises(AssertionError):
         for _ in range(RUNS_OF_A_FAULT):
-            check(engine.changed(inputs, found, chance))
+            check(engine.changed(inputs, found, inputs, chance))
 
 
 @pytest.mark.slow

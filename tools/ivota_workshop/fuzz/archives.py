@@ -83,7 +83,7 @@ def bundle(files: Mapping[str, bytes], said: bytes | None = None) -> bytes:
 
 
 def change(data: bytes, chance: random.Random) -> bytes:
-    """Change one record, or ivota.json, and adjust the lengths around it."""
+    """Change one record, or the JSON in a file, and adjust the lengths around it."""
     try:
         start, end = romfs._bounds(data)
         nodes = _parsed(data, start, end)
@@ -107,7 +107,7 @@ def change(data: bytes, chance: random.Random) -> bytes:
     elif kind == 5:
         among[:] = [Node(FOLDER, b"d", among[:])] if chance.randrange(2) else among[::-1]
     elif kind == 6:
-        return _facts_changed(nodes, data[end:], chance)
+        return _json_changed(nodes, data[end:], chance)
     else:  # a wrong length
         at = among.index(node)
         among[at] = Node(node.kind, payload=b"")
@@ -120,11 +120,12 @@ def change(data: bytes, chance: random.Random) -> bytes:
     return image(payload) + data[end:]
 
 
-def _facts_changed(nodes: list[Node], rest: bytes, chance: random.Random) -> bytes:
-    first = nodes[0]
-    if first.inside:
+def _json_changed(nodes: list[Node], rest: bytes, chance: random.Random) -> bytes:
+    files = [each for each in nodes if each.inside and each.inside[0].payload[:1] == b"{"]
+    if files:
+        content = chance.choice(files).inside[0]
         try:
-            first.inside[0].payload = mutate.a_json(first.inside[0].payload, chance)
+            content.payload = mutate.a_json(content.payload, chance)
         except ValueError:
             pass
     return image(b"".join(each.encoded() for each in nodes)) + rest

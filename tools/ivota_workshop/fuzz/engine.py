@@ -116,6 +116,7 @@ def _fuzz(
         return atheris.patch_code(code, found.compares)
 
     check = worlds.check_of(name, found, mistake, patch)
+    valid = _valid(name)
 
     def one(data: bytes) -> None:
         try:
@@ -127,7 +128,7 @@ def _fuzz(
     def change(data: bytes, most: int, seed: int) -> bytes:
         chance = Chance(seed)
         if found.mutate and chance.randrange(10) < _CHANGED:
-            return found.mutate(bytes(data), chance)[:most]
+            return _changed_within(bytes(data), found, valid, chance)[:most]
         mutated: bytes = atheris.Mutate(data, most)
         return mutated
 
@@ -172,17 +173,32 @@ def _quoted(word: str) -> str:
     )
 
 
+def _valid(name: str) -> list[bytes]:
+    return [data for n, data in target.corpus(name).items() if n.startswith("good")]
+
+
+def _changed_within(data: bytes, found: Target, valid: list[bytes], chance: Chance) -> bytes:
+    """Change an input within its format; a valid one instead of one that does not have it.
+
+    Otherwise the inputs that random changes have broken would soon be most of all.
+    """
+    assert found.mutate
+    made = found.mutate(data, chance)
+    return found.mutate(chance.choice(valid), chance) if made == data else made
+
+
 def _random(
     name: str, found: Target, mistake: Mistake | None, given: argparse.Namespace, folder: Path
 ) -> None:
     """Fuzz without atheris."""
     check = worlds.check_of(name, found, mistake)
     inputs = list(_inputs(name, mistake).values())
+    valid = _valid(name)
     chance = Chance(given.seed)
     until = time.monotonic() + given.seconds if given.seconds else None
     ran = 0
     for ran in range(1, given.runs + 1):
-        data = inputs[ran - 1] if ran <= len(inputs) else changed(inputs, found, chance)
+        data = inputs[ran - 1] if ran <= len(inputs) else changed(inputs, found, valid, chance)
         try:
             check(data)
         except BaseException:
@@ -196,11 +212,11 @@ def _random(
     print(f"ran {ran}")
 
 
-def changed(inputs: list[bytes], found: Target, chance: Chance) -> bytes:
+def changed(inputs: list[bytes], found: Target, valid: list[bytes], chance: Chance) -> bytes:
     """Return one of the inputs, changed at random."""
     data = chance.choice(inputs)
     if found.mutate and chance.randrange(10) < _CHANGED:
-        return found.mutate(data, chance)[: found.most]
+        return _changed_within(data, found, valid, chance)[: found.most]
     return mutate.any_bytes(data, chance, found.most)
 
 

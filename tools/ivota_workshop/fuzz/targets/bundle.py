@@ -22,6 +22,9 @@ def seeds() -> dict[str, bytes]:
         "good-with-filler": whole + b"filler" * 10,
         "good-empty-file": bundle({"app.py": b""}),
         "good-not-ascii": bundle({"app.py": APP, "\u00e4.py": b""}),
+        "good-config": bundle(
+            {**FILES, "config.json": b'{"mqtt": {"host": "h"}, "device_name": null, "new": [1]}'}
+        ),
         "good-padding": image(FIRST + Node(1, payload=b"123").encoded() + file("app.py", APP)),
         "path-up": image(FIRST + folder("..", file("boot.py", b"x")) + file("app.py", APP)),
         "path-absolute": image(FIRST + file("/boot.py", b"x") + file("app.py", APP)),
@@ -68,7 +71,6 @@ def seeds() -> dict[str, bytes]:
         **{
             "config-" + name: bundle({**FILES, "config.json": config})
             for name, config in (
-                ("good", b'{"mqtt": {"host": "h"}, "device_name": null, "new": [1]}'),
                 ("identity", b'{"device_name": "d"}'),
                 ("identity-escaped", b'{"product\\u005fid": "P"}'),
                 ("identity-twice", b'{"device_secret": null, "device_secret": "x"}'),
