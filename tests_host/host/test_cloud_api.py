@@ -147,11 +147,9 @@ def test_what_cannot_be_pushed(cloud, api, http, tmp_path):
         (tmp_path / "x.bin").write_bytes(b"x")
         api.upload(tmp_path / "x.bin", "p1")
         for name in ("P/nobody", "nobody", "", "/"):
-            with pytest.raises(ApiError, match="has reported yet; .* --new sets a target"):
+            with pytest.raises(ApiError, match="does not exist: .* --new sets a target"):
                 api.push(name, "p1")
-            with pytest.raises(
-                ApiError, match="has reported yet; list the known devices .*devices`$"
-            ):
+            with pytest.raises(ApiError, match="does not exist: list the devices .*devices`$"):
                 api.device(name)
         with pytest.raises(ApiError, match="'p1' of the application 'other'"):
             api.push("P/pushed", "p1", application="other")

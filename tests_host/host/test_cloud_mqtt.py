@@ -172,7 +172,7 @@ def test_the_end_of_a_back_off_is_seen_by_itself(tmp_path, firmware):
 
 def test_a_device_still_to_come_gets_its_push_when_it_does(cloud, api):
     name = "P/still to come"
-    with pytest.raises(ApiError, match="has reported yet"):
+    with pytest.raises(ApiError, match="does not exist"):
         api.push(name, "0.2")
     assert api.push(name, "0.2", new=True)["device"]["version"] is None
     with Device(cloud.mqtt_port, *name.split("/", 1)) as device:

@@ -580,6 +580,9 @@ def test_lists_of_devices_fit_the_terminal_and_are_filtered(console):
     assert [each["device"] for each in console.api.query("version>=0.3")] == ["P/pump"]
     assert "P/pump" in console.page.get("/?q=version>=0.3")
     assert "no devices match" in console.ivota("devices", "--where", "tag:none")
+    assert "the query is empty" in console.ivota("devices", "--where", "", code=1)
+    for typo in ("vesion<0.3", "'ver sion>1'"):
+        assert "is not a valid term: use all, tag:T" in console.page.get(f"/?q={typo}")
 
 
 def test_every_command_prints_json_and_is_completed(console):

@@ -101,14 +101,15 @@ def test_a_board_json_is_complete_and_the_cloud_learns_no_password(console, tmp_
     word = "a good password"
     file = tmp_path / "board.json"
     add = "device", "add", "P/one", "--wifi", "hall", "--out", file
-    assert "is complete" in console.ivota(*add, IVOTA_WIFI_PASSWORD=word)
+    said = console.ivota(*add, IVOTA_WIFI_PASSWORD=word)
+    assert "is complete; its mqtt.host is this machine itself" in said
     assert json.loads(file.read_text())["wifi"] == {"ssid": "hall", "password": word}
     assert "needs the Wi-Fi network" in console.ivota("device", "add", "P/two", "--out",
                                                       tmp_path / "2.json")  # fmt: skip
     # Only names are in the command line; the password is asked for, and a wrong one adds nothing.
     add = "device", "add", "P/three", "--wifi", "hall", "--out", tmp_path / "3.json"
     assert "8 to 63 characters" in console.ivota(*add, code=1, given="short\n")
-    console.refused("no device", console.api.device, "P/three")
+    console.refused("does not exist", console.api.device, "P/three")
     console.ivota(*add, given="\n")
     assert json.loads((tmp_path / "3.json").read_text())["wifi"]["password"] is None
 

@@ -325,7 +325,7 @@ def test_devices_that_sign_in_are_added_here(tmp_path):
             text = visitor.post("/devices/new", product="P", name="äther")
             found = json.loads(text[text.index("{") : text.index("} Copy") + 1])
             assert (found["product_id"], found["device_name"]) == ("P", "äther")
-            assert "already has a secret; replace it" in visitor.post(
+            assert "already has a secret, so nothing was added: replace its" in visitor.post(
                 "/devices/new", 409, csrf=word(visitor), product="P", name="äther"
             )
             assert found["device_secret"] not in visitor.get("/devices/1")

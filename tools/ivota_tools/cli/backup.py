@@ -89,7 +89,7 @@ def _copy(copy: Callable[[Begin], Copied], what: str, as_json: bool) -> None:
     if as_json:
         print_json({**done._asdict(), "database": str(done.database)})
     else:
-        say(f"{done.database}, and {done.firmware} {what} files")
+        say(f"{done.database}, and {done.firmware} {what} file{'' if done.firmware == 1 else 's'}")
         if done.elsewhere:
             warn(
                 f"this backup has no firmware: the firmware is in {done.elsewhere}. "

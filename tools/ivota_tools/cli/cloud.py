@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..common import log_output
-from ..common.api_connection import DEFAULT_URL
+from ..common.api_connection import DEFAULT_URL, default_data
 from . import cloud_arguments, cloud_check, cloud_reload
 from . import cloud_options as flags
 from .terminal import AsJson, err, fail, print_json, say, warn
@@ -192,8 +193,13 @@ def _say_where(running: Cloud, asked: Mapping[str, Any]) -> None:
     if first:
         say("         (one-time link: the first visitor creates the first user)")
     say("Ctrl-C stops the cloud. `ivota devices` and `ivota watch` show the devices.")
-    if running.api_url != DEFAULT_URL:
-        say(f"For these commands: export IVOTA_URL={running.api_url}")
+    from ..cloud.accounts.tokens import LOCAL_TOKEN
+
+    exports = [] if running.api_url == DEFAULT_URL else [f"IVOTA_URL={running.api_url}"]
+    if running.folder.absolute() != default_data().absolute():
+        exports.append(f"IVOTA_TOKEN=$(cat {shlex.quote(str(running.folder / LOCAL_TOKEN))})")
+    if exports:
+        say(f"For these commands: export {' '.join(exports)}")
 
 
 def _end_now() -> None:

@@ -67,7 +67,11 @@ def secret(
         else:
             sure(f"Remove the secret of {device}? The device can no longer sign in.", yes)
             found = client.remove_secret(number)
-    does = "signs in with this secret" if value else "has no secret, and cannot sign in"
+    does = (
+        "signs in with this secret, if the cloud runs with --sign-in"
+        if value
+        else "has no secret, and cannot sign in"
+    )
     show(found, as_json, lambda found: f"{found['device']} {does}")
 
 

@@ -58,6 +58,8 @@ def devices(
 def _all_devices(
     client: Client, status: str | None, where: str | None, sort: Sort, as_json: bool
 ) -> None:
+    if where is not None and not where.strip():
+        fail("the query is empty: specify which devices, or `all` for all devices")
     found = client.devices(status) if where is None else client.query(where)
     found.sort(key=order(sort))
     if found or as_json:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ..api_client import Json
+from ..common.api_connection import LOOPBACK
 from ..common.durations import ago, span
 
 GOOD, NOTE, BAD = "ok", "note", "problem"
@@ -18,7 +19,6 @@ EXPIRES_S = 14 * 86400.0
 BACKUP_S = 2 * 86400.0  # the age at which Prometheus warns, too
 BROKEN = 'see "When something breaks" in docs/operate.md'
 ANSWER_S = 10.0
-OWN = ("127.0.0.1", "::1", "localhost")
 
 
 class Finding(NamedTuple):
@@ -84,7 +84,7 @@ def _public(cloud: Json) -> Finding:
     if answer.status_code != 403:
         words = f"{url}/files/ answers {answer.status_code}, so it is not an ivota cloud"
         return Finding(what, BAD, words, "correct --public-url, or make the proxy forward /files/")
-    if urlsplit(url).hostname in OWN:
+    if urlsplit(url).hostname in LOOPBACK:
         advice = "for boards on other machines: --host 0.0.0.0 --public-url http://ADDRESS:PORT"
         return Finding(what, NOTE, f"only this machine can reach {url}", advice)
     return Finding(what, GOOD, f"{url} answers this machine")

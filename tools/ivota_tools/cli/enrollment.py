@@ -13,6 +13,7 @@ import typer
 
 from ..api_client import Client, Json
 from ..common import device_list, wifi_network
+from ..common.api_connection import LOOPBACK
 from ..common.wifi_network import PLACEHOLDER
 from . import bulk_actions
 from . import device_views as views
@@ -143,6 +144,8 @@ def _to_do(boards: list[Json]) -> str:
     else:
         words = "needs the Wi-Fi network"
         words += f" ({lacking} of {len(boards)})" if lacking < len(boards) else ""
+    if any(board.get("mqtt", {}).get("host") in LOOPBACK for board in boards):
+        words += "; its mqtt.host is this machine itself: change it, or boards cannot connect"
     if any(board.get("http", {}).get("ca") for board in boards):
         words += "; copy the certificate authority to the board as /ca.pem"
     return words

@@ -16,6 +16,7 @@ import httpx
 from .unix_path import unix_path
 
 DEFAULT_URL = "http://127.0.0.1:8123"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TIMEOUT_S = 30.0  # the event stream sends at least one line every 10 s
 MARK = "Ivota-Api"  # a header of every response from a cloud
 NOT_A_CLOUD = "the server at {} is not an ivota cloud: check IVOTA_URL"
@@ -182,7 +183,7 @@ def _local(url: str) -> _Local | None:
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        if parts.hostname not in ("127.0.0.1", "::1", "localhost") or parts.path:
+        if parts.hostname not in LOOPBACK or parts.path:
             return None
         path = local_socket(default_data(), port)
         if not path.is_socket():

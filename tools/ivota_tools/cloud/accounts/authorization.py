@@ -87,7 +87,9 @@ def guard(
             return _by_browser(request, signed, role)
         if closed:
             raise HTTPException(
-                401, "the token is missing or invalid: set IVOTA_TOKEN to a token of the cloud"
+                401,
+                "the token is missing or invalid: set IVOTA_TOKEN to a token of the cloud, or "
+                "on its own machine to $(cat DATA/api.token), where DATA is its data directory",
             )
         _only_local(request)
         return LOCAL

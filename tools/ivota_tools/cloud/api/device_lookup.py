@@ -50,8 +50,8 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
     if not new:
         raise HTTPException(
             404,
-            f"no device named {name!r} has reported yet; list the known devices with "
-            f"`ivota devices`{otherwise}",
+            f"the device {name!r} does not exist: list the devices with `ivota devices`"
+            f"{otherwise}",
         )
     if not (0 < len(product_id) <= NAME_MOST and 0 < len(device_name) <= NAME_MOST):
         raise HTTPException(422, f"{name!r} is not a device name: use PRODUCT/NAME")

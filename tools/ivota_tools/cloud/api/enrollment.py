@@ -61,7 +61,7 @@ def enroll(
             has, do = "belongs to the fleet", "set its application, hardware and tags instead"
             if device.secret:
                 has, do = "has a secret", "replace its secret on the device's page"
-            raise HTTPException(409, f"{device.name} already {has}; {do}")
+            raise HTTPException(409, f"{device.name} already {has}, so nothing was added: {do}")
         if device.status != ACCEPTED:
             device_actions.accept_device(session, device, who)
         secret = new_secret(session, device) if boards.sign_in else None

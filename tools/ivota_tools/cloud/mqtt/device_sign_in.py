@@ -67,7 +67,9 @@ def set_secret(session: Session, device: Device, secret: str | None) -> None:
         try:
             size = len(base64.b64decode(secret, validate=True))
         except (binascii.Error, ValueError):
-            raise SecretError("the secret is not valid base64") from None
+            raise SecretError(
+                "the secret is not valid base64: create one with `openssl rand -base64 16`"
+            ) from None
         if not SECRET_LEAST <= size <= SECRET_MOST:
             raise SecretError(
                 f"a secret must have {SECRET_LEAST} to {SECRET_MOST} bytes, not {size}: "

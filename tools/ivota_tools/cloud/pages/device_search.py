@@ -50,6 +50,8 @@ def conditions(session: Session, text: str, now: float) -> list[ColumnElement[bo
             continue
         if is_term(word):
             found.append(condition(session, term(word), now))
+        elif "<" in word or ">" in word:  # no name contains these: somebody meant a query
+            found.append(condition(session, term(word), now))
         else:
             name = Device.product_id + "/" + Device.device_name
             found.append(name.icontains(word, autoescape=True))

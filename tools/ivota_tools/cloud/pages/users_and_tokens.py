@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from ...common.api_connection import default_data
 from ..accounts import roles, second_factor, tokens, users
 from ..accounts.roles import ADMIN
 from ..accounts.users import UserError
@@ -58,6 +59,7 @@ def _people(visit: Visit, status: int, made: str = "", token: str = "", problem:
             token=token,
             problem=problem,
             local_token=str(visit.setting.local_token),
+            finds_token=visit.setting.local_token.parent.absolute() == default_data().absolute(),
         )
 
 

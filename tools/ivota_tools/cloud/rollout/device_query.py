@@ -138,7 +138,7 @@ def term(word: str) -> Term:
     match = _TERM.fullmatch(word)
     if match is None:
         raise QueryError(
-            f"{word!r} is not a valid term: use tag:T, product:P, name:N*, version<V, "
+            f"{word!r} is not a valid term: use all, tag:T, product:P, name:N*, version<V, "
             "seen<7d, application:A, hardware:H, chip:C or state:S"
         )
     minus, field, sign, value = match.groups()

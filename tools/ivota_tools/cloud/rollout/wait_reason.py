@@ -126,8 +126,8 @@ def _waits_for_stage(session: Session, device: Device, now: float) -> str | None
     )
     words = (
         f"waiting for stage {member.stage + 1} of campaign {campaign.name!r}, which is "
-        f"{campaign.state} in stage {campaign.stage + 1} with {100 * reached.success:.0f} % of "
-        f"the required {100 * campaign.success_share:g} % done"
+        f"{campaign.state} in stage {campaign.stage + 1} with {100 * reached.success:.0f} % "
+        f"done ({100 * campaign.success_share:g} % required)"
     )
     if campaign.state == campaign_rules.RUNNING and campaign.stage_good_at is not None:
         left = max(campaign.stage_good_at + campaign.soak_s - now, 0)

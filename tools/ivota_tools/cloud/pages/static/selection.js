@@ -29,6 +29,7 @@
     if (!form) return;
     const count = listed ? listed.length : checked;
     form.dataset.selection = devices(count, "selected ");
+    form.classList.toggle("picked", count > 0);
     const words = count ? `With ${form.dataset.selection}:` : "With the selected devices:";
     const picked = form.querySelector("[data-picked]");
     // Only when it changes: a screen reader says it aloud.
@@ -150,6 +151,14 @@
     show();
   });
   document.addEventListener("refreshed", show);
+  // Before the question of console.js.
+  form?.addEventListener("click", (event) => {
+    const tag = form.elements.tag;
+    if (event.target.value !== "tag" || tag.value.trim()) return;
+    event.preventDefault();
+    say("Enter a tag first.");
+    tag.focus();
+  });
   // After the question of console.js.
   document.addEventListener("submit", (event) => {
     if (event.target !== form || event.defaultPrevented || !listed) return;
