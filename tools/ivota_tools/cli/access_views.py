@@ -39,6 +39,8 @@ def user_table(users: list[Json]) -> Table:
 
 def audit_table(lines: list[Json]) -> Table:
     table = titled_table("audit log (UTC)", "time", "user", "action", "target", "details")
+    for column in table.columns:
+        column.no_wrap = column.header in ("time", "action")
     for each in lines:
         table.add_row(
             date(each["at"]),
