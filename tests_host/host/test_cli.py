@@ -444,7 +444,7 @@ def printed_by_the_cloud(folder, *options):
             process.terminate()
 
 
-def test_the_first_start_prints_the_set_up_link_and_no_later_one(tmp_path):
+def test_the_first_start_prints_the_setup_link_and_no_later_one(tmp_path):
     """It is good for an admin, once; the next start prints the address alone."""
     with printed_by_the_cloud(tmp_path) as said:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/set-up/[\w-]{32}", said["console"])

@@ -165,7 +165,7 @@ def test_doctor_asks_the_cloud_about_itself(tmp_path, monkeypatch):
         assert doctor_cloud._certificate(time.time() + days * 86400 + 60).state == expected
 
 
-def test_the_set_up_link_is_the_public_one(tmp_path):
+def test_the_setup_link_is_the_public_one(tmp_path):
     """Unless the console would turn its visitors away, because they come without TLS."""
     for options, public in (({}, False), ({"plain_console": True}, True)):
         with Cloud(

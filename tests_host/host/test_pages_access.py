@@ -83,7 +83,7 @@ def peopled(cloud):
     return cloud
 
 
-def test_the_set_up_link_is_good_once(cloud):
+def test_the_setup_link_is_good_once(cloud):
     link = cloud.set_up_url
     assert link and link.startswith(cloud.api_url + "/set-up/")
     with Visitor(cloud.api_url) as visitor:
