@@ -29,6 +29,7 @@ def seeds() -> dict[str, bytes]:
         "javascript": "javascript:alert(1)",
         "port": "//other:99999/",
         "nul": "/\0",
+        "nul-before-a-host": "\0//other/../..//../",
         "tls-inside": "http://https:/",
     }
     found = {name: f"{base}\n{text}".encode() for name, text in texts.items()}
@@ -39,7 +40,13 @@ def seeds() -> dict[str, bytes]:
 
 
 def reference(url: str, location: str) -> str | None:
-    """Return the host according to Python's library, or None if it rejects one of the URLs."""
+    """Return the host according to Python's library, or None if it rejects one of the URLs.
+
+    It removes control characters first, like a browser. No valid Location contains any, and the
+    board takes them for a part of the path.
+    """
+    if not location.isprintable():
+        return None
     try:
         return (urlsplit(urljoin(url, location)).hostname or "").lower()
     except ValueError:
