@@ -38,7 +38,11 @@ def split_url(url):
 
 
 def follow(url, location):
-    """Resolve `location` against `url`; never from https to http."""
+    """Resolve `location` against `url`; never from https to http.
+
+    What the server sent is checked before its dots are resolved, which could remove a character
+    that no URL may have. A later try may be redirected elsewhere: every refusal asks for one.
+    """
     secure, host, port, path = split_url(url)
     scheme = "https:" if secure else "http:"
     if location[:2] == "//":
@@ -49,10 +53,15 @@ def follow(url, location):
             location = path + location
         elif location[:1] != "/":
             location = path.rpartition("/")[0] + "/" + location
-        location = "%s//%s:%d%s" % (scheme, host, port, _without_dots(location))
-    if secure and location[:6].lower() != "https:":
+        location = "%s//%s:%d%s" % (scheme, host, port, location)
+    try:
+        stays_secure, host, port, path = split_url(location)
+    except OtaError:
+        raise again("a redirect to an invalid URL")
+    if secure and not stays_secure:
         raise again("a redirect from https to http")
-    return location
+    scheme = "https" if stays_secure else "http"
+    return "%s://%s:%d%s" % (scheme, host, port, _without_dots(path))
 
 
 def _without_dots(path):

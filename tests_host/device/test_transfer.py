@@ -662,7 +662,7 @@ def test_where_relative_redirects_lead():
     url = "http://h:81/a/b/f.bin?x=1"
     assert follow(url, "g.bin?y=2") == "http://h:81/a/b/g.bin?y=2"
     assert follow(url, "/g.bin") == "http://h:81/g.bin"
-    assert follow(url, "//other/g.bin") == "http://other/g.bin"
+    assert follow(url, "//other/g.bin#x") == "http://other:80/g.bin"
     assert follow(url, "?y=http://z/") == "http://h:81/a/b/f.bin?y=http://z/"
     for place, path in (
         ("../g.bin?y=../z", "/a/g.bin?y=../z"),
@@ -674,6 +674,16 @@ def test_where_relative_redirects_lead():
     ):
         assert follow(url, place) == "http://h:81" + path, place
     assert follow("https://h/f.bin", "g.bin") == "https://h:443/g.bin"
+    for place in (
+        "\0//other/../..//../",
+        "/\r/../g.bin",
+        "a b/../g.bin",
+        "http:///g.bin",
+        "//u@h/",
+    ):
+        with raises(OtaError) as caught:
+            follow(url, place)
+        assert caught.value.again and "invalid URL" in caught.value.message, place
 
 
 def test_the_host_is_named_with_its_port_where_that_is_not_the_usual_one():
