@@ -3,7 +3,7 @@
 import json
 import os
 
-from ivota.update_client import Client
+from ivota import Client
 
 
 def log(_level, event, **fields):

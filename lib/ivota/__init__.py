@@ -1,7 +1,8 @@
 """Update firmware over bad networks, and survive power cuts.
 
-This module has what every part of the package uses: loading on demand, error texts, and back-off.
-They share one module because each module costs heap.
+Applications use `Client`, `OtaError` and `describe`. The rest is what every part of the package
+uses: loading on demand, error texts, and back-off. It shares one module because each module costs
+heap.
 """
 
 import gc
@@ -14,6 +15,7 @@ from micropython import const
 __version__ = "0.1.0"
 
 _TIMED_OUT = const(-1)
+_LINT = const(0)  # 1 for mypy, which would accept any name of a module with `__getattr__`
 _ROOM = const(49152)  # bytes of free heap with room for all modules of any update
 
 roomy = False  # whether the free heap had `_ROOM` when it was last measured
@@ -50,6 +52,20 @@ def measure_heap():
     global roomy
     let_go()
     roomy = gc.mem_free() >= _ROOM
+
+
+if not _LINT:
+
+    def __getattr__(name):
+        """Import `Client` when it is used, because most boards only run the agent.
+
+        `from ivota import NAME` also looks here for a module that is not imported yet.
+        """
+        if name == "Client":
+            from ivota.update_client import Client
+
+            return Client
+        return __import__(__name__ + "." + name, None, None, ("*",))
 
 
 class OtaError(Exception):

@@ -86,17 +86,20 @@ def check(found):
         raise ConfigError('firmware_dir must be a folder of its own, such as "/firmware"')
     if not all([type(path) is str and path for path in config["keys"]]):
         raise ConfigError("keys must be a list of paths")
-    for name, value in (
-        ("http.timeout_s", http["timeout_s"]),
-        ("http.deadline_s", http["deadline_s"]),
-        ("retry.first_s", config["retry"]["first_s"]),
-        ("retry.most_s", config["retry"]["most_s"]),
-        ("trial.power_boots", config["trial"]["power_boots"]),
-        ("trial.limit_s", config["trial"]["limit_s"]),
-        ("report_interval_s", config["report_interval_s"]),
+    for path in (  # bytes, as above
+        b"http.timeout_s",
+        b"http.deadline_s",
+        b"retry.first_s",
+        b"retry.most_s",
+        b"trial.power_boots",
+        b"trial.limit_s",
+        b"report_interval_s",
     ):
+        value = config
+        for key in path.decode().split("."):
+            value = value[key]
         if not value:
-            raise ConfigError(name + " must be above 0")
+            raise ConfigError(path.decode() + " must be above 0")
     if config["dialect"] != "tencent":
         _set_topics(config, found)
     topics = config["topics"]

@@ -1,3 +1,7 @@
+from .update_client import Client as Client
+from .update_client import Firmware as Firmware
+from .update_client import Push as Push
+
 __version__: str
 
 class OtaError(Exception):

@@ -1,3 +1,3 @@
-from .client import Client
+from . import Client
 
 client: Client

@@ -4,7 +4,10 @@ from typing import Any, Protocol
 from . import OtaError
 
 class Push(Protocol):
-    """What the cloud wants installed: `md5` in lower case, `size` in bytes."""
+    """What the cloud wants installed: `md5` in lower case, `size` in bytes.
+
+    The name is only for annotations: boards don't have it.
+    """
 
     version: str
     url: str
@@ -15,7 +18,8 @@ class Firmware(Push, Protocol):
     """A push whose bytes are on flash and verified.
 
     `path` is the file; `payload_size` says how many of its bytes are the application's, without
-    a signature. Of an image in an OTA slot `slot` is the partition's label.
+    a signature. `slot` is the partition's label of an image in an OTA slot, otherwise None. The
+    name is only for annotations.
     """
 
     path: str

@@ -15,6 +15,31 @@ from ivota.update_client import Client
 from support import data_of, patched, raises, read_file, write_file
 
 
+def test_the_package_imports_its_client_when_it_is_used():
+    before = {name: sys.modules[name] for name in sys.modules if name.split(".")[0] == "ivota"}
+    for name in before:
+        del sys.modules[name]
+    try:
+        import ivota as package
+
+        assert [name for name in sys.modules if name[:6] == "ivota."] == []
+        from ivota import Client as found
+
+        module = sys.modules["ivota.update_client"]
+        assert found is package.Client is module.Client
+        assert package.update_client is module  # and no name in place of the module
+        from ivota import agent as found  # as main.py does
+
+        assert found is sys.modules["ivota.agent"]
+        with raises(ImportError, "ivota.missing"):
+            from ivota import missing  # noqa: F401
+    finally:
+        for name in list(sys.modules):
+            if name.split(".")[0] == "ivota":
+                del sys.modules[name]
+        sys.modules.update(before)
+
+
 def lost(message="time_out"):
     return OtaError(TIMED_OUT, message, True)
 

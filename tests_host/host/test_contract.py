@@ -69,5 +69,5 @@ def test_what_is_written_down_is_the_contract():
     for name in FUNCTIONS:
         arguments = now[name].replace("=None", "")
         assert f"`{name}({arguments})`" in chapter, name
-    assert "`FORMATS`, `VERSION`" in chapter
+    assert "`FORMATS`, `VERSION`" in chapter and "`Client`" in chapter
     assert now["VERSION"] == project_files.version()

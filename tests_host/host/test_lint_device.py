@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ivota_tools.common.project_files import CHECKOUT
 from ivota_workshop import device_lint
 
 GOOD = """\
@@ -30,13 +31,16 @@ PLANTED = {
     "os.stat('x')": "os.path.exists('x')",
     "errno.EIO": "errno.EROFS",
     "number + 1": "numbers",
+    "ivota.once": "ivota.onec",
 }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "ivota").mkdir(parents=True)
     (tmp_path / "lib" / "ours.py").write_text("number = 1\n")
+    package = Path("lib", "ivota", "__init__.py")
+    (tmp_path / package).write_bytes((CHECKOUT / package).read_bytes())
     return tmp_path
 
 
@@ -46,7 +50,7 @@ def test_what_runs_on_a_board_passes(folder: Path) -> None:
 
 
 def test_what_no_board_has_is_an_error(folder: Path) -> None:
-    head = "import errno, hashlib, machine, os\nfrom ours import number\n\n\ndef work(x):\n"
+    head = "import errno, hashlib, ivota, machine, os\nfrom ours import number\n\n\ndef work(x):\n"
     for name, lines in (("good.py", PLANTED.keys()), ("bad.py", PLANTED.values())):
         (folder / name).write_text(head + "".join(f"    print({line})\n" for line in lines))
     errors = device_lint.check(["good.py", "bad.py"], folder=folder)

@@ -11,8 +11,7 @@ import json
 import socket
 import time
 
-from ivota import json_file
-from ivota.update_client import Client
+from ivota import Client, json_file
 
 config = json_file.load("/ivota.json")
 script = json_file.load("/app.json") or {}

@@ -124,8 +124,9 @@ def test_an_application_is_type_checked(installed: Path, tmp_path: Path) -> None
     right = right.replace(
         "def on_firmware(firmware):", "def on_firmware(firmware: Firmware) -> None:"
     )
-    right = right.replace("import Client", "import Client, Firmware")
-    wrong = right.replace("firmware.version", "firmware.versoin")
+    right = right.replace("import Client", "import Client, Firmware, agent")
+    right += "agent.client.step()\n"
+    wrong = right.replace("firmware.version", "firmware.versoin").replace("step()", "setp()")
     (tmp_path / "right.py").write_text(right)
     (tmp_path / "wrong.py").write_text(wrong)
     command = [sys.executable, "-m", "mypy", "--no-strict-optional", "--cache-dir", os.devnull]
@@ -139,6 +140,7 @@ def test_an_application_is_type_checked(installed: Path, tmp_path: Path) -> None
     )
     assert done.returncode == 1
     assert '"Firmware" has no attribute "versoin"' in done.stdout
+    assert '"Client" has no attribute "setp"' in done.stdout
 
 
 def test_the_wheel_says_the_one_version(wheel: Path) -> None:

@@ -27,7 +27,7 @@ HOST = {
     "sim.board": ("Board", "BoardError"),
     "sim.link_proxy": ("Proxy", "Cut"),
 }
-DEVICE = ("__init__", "update_client", "agent", "result_codes", "config", "guarded_socket")
+DEVICE = ("__init__", "agent", "result_codes", "config", "guarded_socket")
 
 _HEAD = """\
 # API
@@ -78,15 +78,16 @@ class _Module:
 
 def document() -> str:
     """Return the whole page."""
-    lib, stubs = project_files.LIBRARY / "ivota", project_files.CHECKOUT / "stubs" / "ivota-stubs"
     parts = [_HEAD, "## On boards\n\n"]
     for name in DEVICE:
-        source, typed = (
-            _Module.read(lib / name),
-            ast.parse((stubs / f"{name}.pyi").read_text()),
-        )
         title = "ivota" if name == "__init__" else f"ivota.{name}"
-        parts += _module(title, source, typed.body)
+        source, nodes = _device(name)
+        parts += _module(title, source, nodes)
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom) and node.level and node.module:
+                exported = {each.asname for each in node.names}
+                origin, found = _device(node.module)
+                parts += _definitions(origin, [each for each in found if _name(each) in exported])
     parts.append("## On the host\n\n")
     for name, wanted in HOST.items():
         source = _Module.read(project_files.HERE / name.replace(".", "/"))
@@ -95,11 +96,22 @@ def document() -> str:
     return "".join(parts).rstrip("\n") + "\n"
 
 
+def _device(name: str) -> tuple[_Module, list[ast.stmt]]:
+    """Return a module for boards, and the statements of its stub."""
+    stub = project_files.CHECKOUT / "stubs" / "ivota-stubs" / f"{name}.pyi"
+    source = _Module.read(project_files.LIBRARY / "ivota" / name)
+    return source, ast.parse(stub.read_text()).body
+
+
 def _module(name: str, source: _Module, nodes: list[ast.stmt] | list[Definition]) -> Iterator[str]:
     yield f"### `{name}`\n\n{_words(source.doc)}"
     variables = [node for node in nodes if isinstance(node, ast.AnnAssign)]
     yield from _variables(variables, source)
     yield "\n" if variables else ""
+    yield from _definitions(source, nodes)
+
+
+def _definitions(source: _Module, nodes: list[ast.stmt] | list[Definition]) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, ast.ClassDef):
             yield from _class(node, source)
@@ -135,6 +147,10 @@ def _variables(nodes: list[ast.AnnAssign], source: _Module) -> Iterator[str]:
         words = source.comment(name)
         yield f"- `{name}: {ast.unparse(node.annotation)}`" + (f" — {words}" if words else "")
         yield "\n"
+
+
+def _name(node: ast.stmt) -> str:
+    return getattr(node, "name", "")
 
 
 def _methods(node: ast.ClassDef) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
