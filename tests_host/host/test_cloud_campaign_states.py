@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres_support import new_database
 
+from ivota_tools.cloud.mqtt.messages import REPORT_PROGRESS, Report
 from ivota_tools.cloud.rollout import assignment_states, campaign_rules, device_query
 from ivota_tools.cloud.rollout.campaign_rules import Step, Tally
 from ivota_tools.cloud.rollout.device_query import QueryError
@@ -321,6 +322,15 @@ def test_a_timeout_fails_unless_the_target_runs():
     assignment_states.on_version(quiet, "2", 2)
     assignment_states.time_out(quiet, 9, "too slow")
     assert quiet.state == "done"
+    broken = attempt()
+    assignment_states.on_pushed(broken, 1)
+    died = Report(REPORT_PROGRESS, "2", "fail", result_code=-5, result_msg="KeyError every_s")
+    assignment_states.on_progress(broken, died, 2, assignment_states.BackOff())
+    assignment_states.time_out(broken, 9, "too slow")
+    assert (broken.state, broken.ended_at, broken.result_msg) == ("failed", 9, "too slow")
+    assert (broken.failed_at, broken.failure_code, broken.failure_msg) == (
+        2, -5, "KeyError every_s",
+    )  # fmt: skip
 
 
 def test_a_place_is_taken_once_per_download():

@@ -414,6 +414,24 @@ def test_what_happened_in_a_campaign_stays(console):
     assert "KeyError" in console.ivota("attempts", "d1")
 
 
+def test_a_timeout_does_not_replace_a_reported_failure(console):
+    console.upload("0.2")
+    device = console.device("d0")
+    number = campaign(console, timeout_s=2)
+    device.expect("update_firmware")
+    device.fail("0.2", -5, "KeyError")
+    state(console, "P/d0", "failed")
+    (found,) = console.api.attempts(console.api.device("P/d0")["id"])
+    assert (found["failure_code"], found["failure_msg"]) == (-5, "KeyError")
+    assert found["failed_at"] < found["ended_at"]
+    both = "-5 KeyError; not finished 2 s after the push"
+    for command in ("attempts", "why"):
+        assert both in console.ivota(command, "d0")
+    assert both in console.page.get(f"/devices/{found['device_id']}")
+    page = console.page.get(f"/campaigns/{number}")
+    assert "1 KeyError failed 1" in page and "not finished" not in page
+
+
 def _plain(table):
     return " ".join(re.sub("[│┃]", " ", table).split())
 

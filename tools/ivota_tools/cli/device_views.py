@@ -94,7 +94,7 @@ def attempt_table(
     for number, each in enumerate(attempts, 1):
         words = f"{each['result_code'] or ''} {each['result_msg'] or ''}".strip()
         if each["failure_code"] is not None and each["state"] != "done":
-            words = f"{each['failure_code']} {each['failure_msg'] or ''}".strip()
+            words = _failure(each)
         rows.append(
             {
                 "#": str(number),
@@ -136,7 +136,7 @@ def reason(device: Json) -> str:
     """Return why the device has not reached its target, in the device's own words."""
     words = ""
     if device["state"] not in ("done", "current") and device["failure_code"] is not None:
-        words = f"{device['failure_code']} {device['failure_msg'] or ''}".strip()
+        words = _failure(device)
     # It has passed if the campaign has stopped, or the device does not report.
     if device["state"] == "retry" and (wait := (device["next_push_at"] or 0) - time.time()) > 0:
         words += f"; retry in {wait:.0f} s"
@@ -146,6 +146,14 @@ def reason(device: Json) -> str:
         words = "no device has requested the file since the push: `ivota why` shows its URL"
     if device["left_target"]:
         words = f"done, but has since reported {device['version']}"
+    return words
+
+
+def _failure(attempt: Json) -> str:
+    """Return the last failure, and the timeout if that ended the attempt later."""
+    words = f"{attempt['failure_code']} {attempt['failure_msg'] or ''}".strip()
+    if attempt["state"] == "failed" and attempt["result_msg"] != attempt["failure_msg"]:
+        words += f"; {attempt['result_msg']}"
     return words
 
 

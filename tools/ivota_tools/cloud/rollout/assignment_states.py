@@ -254,14 +254,17 @@ def cancel(assignment: Assignment, now: float) -> None:
 
 
 def time_out(assignment: Assignment, now: float, words: str) -> None:
-    """Handle a timeout. A device that runs the target has merely not confirmed it."""
+    """Handle a timeout. A device that runs the target has merely not confirmed it, and a failure
+    that a device has reported says more than the timeout.
+    """
     assignment.next_push_at = None
     if assignment.state == CURRENT:
         _close(assignment, DONE, now)
     else:
         _close(assignment, FAILED, now)
         assignment.result_code, assignment.result_msg = TIMED_OUT, words
-        _note_failure(assignment, TIMED_OUT, words, now)
+        if assignment.failed_at is None:
+            _note_failure(assignment, TIMED_OUT, words, now)
 
 
 def reject(assignment: Assignment, now: float, words: str) -> None:

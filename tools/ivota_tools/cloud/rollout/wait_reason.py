@@ -154,7 +154,11 @@ def _cancelled_before(session: Session, device: Device) -> str | None:
 
 
 def _words(assignment: Assignment) -> str:
-    return f"{assignment.failure_code} {assignment.failure_msg or ''}".strip()
+    words = f"{assignment.failure_code} {assignment.failure_msg or ''}".strip()
+    if assignment.state == assignment_states.FAILED:
+        if assignment.result_msg != assignment.failure_msg:  # the timeout came later
+            words += f"; {assignment.result_msg}"
+    return words
 
 
 def why_failed(assignment: Assignment) -> str:
