@@ -315,7 +315,17 @@ def test_the_cloud_fills_a_channel_with_what_the_owner_has_signed(
         found = client.offer_in_channel("HOME", second["id"], share=10)
         assert [(each["version"], each["share"]) for each in found["tracks"]["stable"]] == [
             ("0.2", 100), ("0.3", 10)]  # fmt: skip
+        # An offer of the same firmware keeps what it does not name, through API and command.
+        night = int(time.time()) + 3600
+        client.offer_in_channel("HOME", second["id"], not_before=night)
+        words = ["channel", "cloud", "offer", "HOME", "0.3", "--deltas", "0"]
+        env = {"IVOTA_URL": filling.api_url, "IVOTA_TOKEN": local_token(filling.folder)}
+        again = CliRunner().invoke(app, words, env=env)
+        assert again.exit_code == 0 and "10 % from" in again.output, again.output
         found = client.offer_in_channel("HOME", second["id"])
+        newest = found["tracks"]["stable"][-1]
+        assert (newest["share"], newest["not_before"]) == (10, night)
+        found = client.offer_in_channel("HOME", second["id"], share=100, not_before=0)
         (release,) = found["tracks"]["stable"]
         assert release["version"] == "0.3" and release["sequence"] == 3
         assert [each["base"] for each in release["deltas"]] == ["0.2"]
@@ -336,7 +346,7 @@ def test_the_cloud_fills_a_channel_with_what_the_owner_has_signed(
         with pytest.raises(ApiError, match="the cloud fills the channel of HOME itself"):
             client.missing_in_channel("HOME", get(filling).content)
         assert [each["action"] for each in client.audit() if "channel" in each["action"]] == [
-            *["channel offer"] * 3, "channel end"]  # fmt: skip
+            *["channel offer"] * 6, "channel end"]  # fmt: skip
 
 
 def test_the_page_of_channels(filling: Cloud, keys: Keys, firmware: Callable[..., Path]) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+TIME_FORMATS = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
+
 Folder = Annotated[Path, typer.Argument(help="The channel's folder.")]
 Version = Annotated[str, typer.Argument(help="Version of a release that the track offers.")]
 Key = Annotated[
@@ -29,7 +31,7 @@ Share = Annotated[int, typer.Option(help="Percentage of boards that get this ver
 NotBefore = Annotated[
     datetime | None,
     typer.Option(
-        formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"],
+        formats=TIME_FORMATS,
         help="Earliest time, in UTC, to install this version, for example 2026-05-01T03:00:00.",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -62,8 +63,21 @@ def offer(
         str | None, typer.Option(help="Application, if several have this version.")
     ] = None,
     track: options.Track = "stable",
-    share: options.Share = 100,
-    not_before: options.NotBefore = None,
+    share: Annotated[
+        int | None,
+        typer.Option(
+            help="Percentage of boards that get this version. Default: that of the current "
+            "offer, or 100 for a new one."
+        ),
+    ] = None,
+    not_before: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=options.TIME_FORMATS,
+            help="Earliest time, in UTC, to install this version. Default: that of the current "
+            "offer; a past time removes it.",
+        ),
+    ] = None,
     deltas: Annotated[
         int, typer.Option(min=0, max=8, help="Maximum number of uploaded deltas to offer.")
     ] = channels.DELTAS,

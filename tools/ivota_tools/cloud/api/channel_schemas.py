@@ -55,11 +55,15 @@ class ChannelOut(BaseModel):
 
 
 class OfferIn(BaseModel):
-    """The firmware to offer in a track, and to which boards."""
+    """The firmware to offer in a track, and to which boards.
+
+    `share` is in percent: by default that of the current offer, or 100 for a new one.
+    `not_before` is in Unix seconds: by default that of the current offer; a past time removes it.
+    """
 
     firmware_id: Id
     track: Name = "stable"
-    share: Annotated[int, Field(ge=1, le=100)] = 100
+    share: Annotated[int, Field(ge=1, le=100)] | None = None
     not_before: Annotated[int, Field(ge=0, le=YEAR_9999)] | None = None
     deltas: Annotated[int, Field(ge=0, le=8)] = 2
 

@@ -42,16 +42,18 @@ def offer(
     who: str,
     *,
     track: str = "stable",
-    share: int = 100,
+    share: int | None = None,
     not_before: int | None = None,
     deltas: int = 2,
     serial: int | None = None,
 ) -> Index:
     """Offer a firmware in a track, or change the share of a current offer.
 
-    `share` is a percentage of boards, `not_before` a Unix time, `deltas` the largest number of
-    deltas, those from the latest uploads first. An offer that would change nothing does nothing.
-    Raises FirmwareError; with `serial`, also if the channel has another serial number (0: none).
+    `share` is a percentage of boards, by default that of the current offer, or 100 for a new one.
+    `not_before` is a Unix time, by default that of the current offer; a past time removes it.
+    `deltas` is the largest number of deltas, those from the latest uploads first. An offer that
+    would change nothing does nothing. Raises FirmwareError; with `serial`, also if the channel
+    has another serial number (0: none).
     """
     _expect_key(channel)
     with database.reading() as session:
@@ -79,13 +81,11 @@ def offer(
         file=f"{firmware.md5}.bin",
         size=firmware.size,
         md5=firmware.md5,
-        share=share,
-        not_before=not_before,
         deltas=tuple(found.values()),
     )
 
     def add(index: Index) -> Index:
-        tracks.check_share(share)
+        tracks.check_share(new.share)
         for old in index.tracks.get(track, ()):
             if old.target != new.target:
                 continue
@@ -102,6 +102,12 @@ def offer(
 
     with database.writing() as session:
         by_id(session, firmware_id)  # it may have been deleted meanwhile
+        old = _offered(channel, track, new) or new
+        new = dataclasses.replace(
+            new,
+            share=old.share if share is None else share,
+            not_before=old.not_before if not_before is None else _future(not_before),
+        )
         if same := _unchanged(channel, add):
             return same
         if serial is not None and serial != channel.serial():
@@ -111,7 +117,7 @@ def offer(
                 "what it offers now, and try again",
             )
         audit_log.note(session, who, "channel offer", channel.product, version=new.version,
-                       track=track, share=share, not_before=not_before)  # fmt: skip
+                       track=track, share=new.share, not_before=new.not_before)  # fmt: skip
         session.flush()
         return _change(channel, add)
 
@@ -162,6 +168,22 @@ def current(channel: ServedChannel, database: Database) -> Served | None:
 def _is_due(served: Served) -> bool:
     expires = served.index.expires
     return not served.ours or expires is None or expires - time.time() < VALID_S / 2
+
+
+def _offered(channel: ServedChannel, track: str, release: Release) -> Release | None:
+    """Return the track's current offer of the same firmware to the same boards."""
+    try:
+        served = channel.served()
+    except ChannelError:  # `_change` explains it
+        return None
+    for old in served.index.tracks.get(track, ()) if served else ():
+        if (old.md5, old.target) == (release.md5, release.target):
+            return old
+    return None
+
+
+def _future(moment: int) -> int | None:
+    return moment if moment > time.time() else None
 
 
 def _unchanged(channel: ServedChannel, change: Change) -> Index | None:
