@@ -1,16 +1,19 @@
 """The contract with boards in the field (docs/formats.md): names and signatures.
 
-tests_host/contract/ has what boards of each release were set up with. It never changes; here the
-present files are compared with it, and tests_host/system/test_field_boards.py runs both together.
+tests_host/contract/ has what boards of each release were set up with. A published one never
+changes; here the present files are compared with it, and tests_host/system/test_field_boards.py
+runs both together.
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 from ivota_tools.board.file_ownership import is_ours
 from ivota_tools.common import project_files
+from ivota_workshop import contract_files
 
 ROOT = Path(__file__).parents[2]
 RELEASES = sorted((ROOT / "tests_host" / "contract").iterdir())
@@ -55,6 +58,56 @@ def test_boot_files_are_recognized_by_their_first_lines(release):
     """`ivota board install` and `remove` would not touch those of another release."""
     for name in ("boot.py", "main.py"):
         assert is_ours((release / name).read_bytes(), (ROOT / name).read_bytes()), name
+
+
+def code(source):
+    """The syntax tree without docstrings; comments are no part of it."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            del node.body[0]
+    return ast.dump(tree)
+
+
+def test_the_files_of_a_version_that_is_not_published_are_current():
+    version = project_files.version()
+    folder = contract_files.FOLDER / version
+    if f"## Unreleased ({version})" in (ROOT / "CHANGELOG.md").read_text() and folder.exists():
+        for name, data in contract_files.files().items():
+            found = (folder / name).read_bytes()
+            if name.endswith(".py"):
+                found, data = code(found), code(data)
+            assert found == data, f"{name}: run python -m ivota_workshop.contract_files"
+
+
+def keys(*paths):
+    """Keys of the state and of its trial that files get, set or look for."""
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                place, key = node.func, node.args[:1]
+                place = place.value if place.attr == "get" else None
+            elif isinstance(node, ast.Subscript):
+                place, key = node.value, [node.slice]
+            elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In):
+                place, key = node.comparators[0], [node.left]
+            else:
+                continue
+            if place and ast.unparse(place) in ("state", "trial"):
+                found |= {each.value for each in key if isinstance(each, ast.Constant)}
+    return found
+
+
+def test_every_key_of_the_state_is_written_down():
+    text = " ".join((ROOT / "docs" / "formats.md").read_text().split())
+    said = re.search(r"`boot.py` reads (`active`.*?\.) `main.py` reads (.*?\.)", text)
+    boot, main = (set(re.findall(r"`(\w+)`", part)) for part in said.groups())
+    # What a failed trial leaves for the updater has two more.
+    assert boot == keys(ROOT / "boot.py", ROOT / "lib" / "bundlefs.py") | {"why", "reject"}
+    assert main == keys(ROOT / "main.py")
 
 
 def test_the_updater_takes_two_constants():

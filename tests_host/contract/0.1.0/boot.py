@@ -5,9 +5,9 @@ import sys
 
 
 def places():
-    """Where bundlefs is: in the firmware, where nothing can damage it, or twice on flash."""
+    """The copies of bundlefs: one in the firmware, which nothing can damage, or two on flash."""
     yield ".frozen"
-    # A source refuses to be imported when it is damaged, a .mpy may hang.
+    # The import of a damaged source fails; that of a .mpy may hang.
     yield from ("/", "/lib") if "bundlefs.py" in os.listdir("/") else ("/lib", "/")
 
 
@@ -27,19 +27,19 @@ for folder in places():
 
 
 def leave(state, why, reject):
-    """Let what ran before run again; a trial ends with that, and the cloud is told why."""
+    """Return to the previous version; a trial ends with that, and the cloud learns why."""
     if state.get("trial") and why:
         state["ended"] = dict(state["trial"], why=why, reject=reject)
-    state["outbox"] = state.get("trial") and state.get("outbox")  # a `done` is true no more
+    state["outbox"] = state.get("trial") and state.get("outbox")  # a `done` is no longer true
     state["active"], state["previous"], state["trial"] = state.get("previous"), None, None
     save(state)
 
 
 def count(state, trial):
-    """Count this start of a trial, and end a trial that has had its chances."""
+    """Count a start of the trial, and end the trial if it was the last one."""
     started = state.get("starts") or state.get("power_boots")
     if trial.get("slot") and trial["slot"] != slot():
-        return leave(state, started and "the boot loader went back to the image before", False)
+        return leave(state, started and "the boot loader rolled back to the previous image", False)
     crash = crashed(trial) and started
     key = "starts" if crash else "power_boots"
     state[key] = state.get(key, 0) + 1
@@ -59,14 +59,14 @@ try:
         try:
             start(state["active"], state.get("sums"))
             break
-        except Exception as error:  # whatever a damaged bundle fails with, the next one starts
+        except Exception as error:  # whatever error a damaged bundle causes, the next one starts
             sys.print_exception(error)
             leave(state, "damaged: %s" % error, not isinstance(error, OSError))
 except Exception as error:
     sys.print_exception(error)
 if "/app" not in sys.path and "bundlefs" in sys.modules:
     free()
-# main.py has the same namespace: what stays here stays in its heap.
+# main.py shares this namespace: what stays here stays in its heap.
 for name in ("crashed", "free", "load", "save", "slot", "start", "watch"):
     globals().pop(name, None)
 for name in ("leave", "count", "state", "places", "path"):

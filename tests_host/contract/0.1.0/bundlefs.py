@@ -1,10 +1,10 @@
-"""A bundle mounted read-only: the ROMFS image that was downloaded is the file system.
+"""Mount a bundle read-only: the downloaded ROMFS image is the file system.
 
-boot.py needs this module, and has in it all else that it needs of ours: one file can lie on a
-board twice. Its source ends in the CRC of all the lines before: a copy in which that is not right
-refuses to be imported, and boot.py takes the other.
+boot.py needs only this module, so that a board can have two copies of all that it needs. The
+source ends in the CRC of all earlier lines: a damaged copy refuses to be imported, and boot.py
+uses the other.
 
-What boot.py and main.py take from it stays as it is: the two may come from different releases
+What boot.py and main.py use of it never changes, because they may come from different releases
 (docs/formats.md, "The contract with boards in the field").
 """
 
@@ -13,36 +13,38 @@ import io
 import sys
 from binascii import crc32
 
-# Frozen into the firmware it has a bare name, which another file on flash may have, too; the boot
-# loader verifies the image. From flash it is imported by its whole path.
+from micropython import const
+
+# A frozen copy has a bare name, which another file on flash may also have; the boot loader
+# verifies the image. The copies on flash are imported by their whole paths.
 if __file__[-3:] == ".py" and "/" in __file__:
     _crc = _next = 0
     with open(__file__, "rb") as _copy:
         for _line in _copy:
-            # Line ends may have been changed on the way to the board.
+            # Line ends may have been converted on the way to the board.
             _crc, _next = _next, crc32(_line.rstrip(), _next)
     if _line.rstrip() != b"# %08x" % _crc:
         raise ValueError("%s is damaged: else it would end in # %08x" % (__file__, _crc))
     del _copy, _line, _crc, _next
 
-FORMATS = (2,)  # of the bundles that this module starts (docs/formats.md)
-VERSION = "0.1.0"  # of the package that came with it, which runs where a bundle has none
+FORMATS = (2,)  # of the bundles that this module mounts (docs/formats.md)
+VERSION = "0.1.0"  # of the package that came with it, which runs if a bundle has none
 
 _STATE = "/ivota-state.json"
-_DIR = 0x4000
-_FILE = 0x8000
+_DIR = const(0x4000)
+_FILE = const(0x8000)
 
-_MAGIC = b"\xd2\xcd\x31"
+_MAGIC = const(b"\xd2\xcd\x31")
 # Kinds of ROMFS records:
-_PADDING = 1
-_VERBATIM = 2
-_FOLDER = 4
-_PLAIN = 5
-_DEPTH = 8  # folders in each other
+_PADDING = const(1)
+_VERBATIM = const(2)
+_FOLDER = const(4)
+_PLAIN = const(5)
+_DEPTH = const(8)  # nested folders
 
 
 class Bundle:
-    """A VFS over the ROMFS image at `path`, without the bytes that follow the image.
+    """A VFS over the ROMFS image at `path`; ignores bytes after the image.
 
     Raises ValueError if it is not an image of plain files, OSError if it can't be read.
     """
@@ -50,8 +52,8 @@ class Bundle:
     def __init__(self, path):
         self._path = path
         self._cwd = "/"
-        # Eight bytes for each file and folder, since their names would fill the heap: the CRC of
-        # the whole path, and where its record begins.
+        # Eight bytes per file and folder, because their names would fill the heap: the CRC of the
+        # whole path, and the start of its record.
         self._index = b""
         with open(path, "rb") as file:
             if file.read(3) != _MAGIC:
@@ -77,7 +79,7 @@ class Bundle:
                 content(file, start, stop)
 
     def _find(self, path):
-        """(kind, where it begins, where it ends) of a file's content or a folder, or None."""
+        """Return (kind, start, end) of a file's content or a folder, or None."""
         if not path:
             return self._root
         index = self._index
@@ -150,7 +152,7 @@ class Bundle:
 
 
 class _File(io.IOBase):
-    """One file of the bundle, as bytes."""
+    """A file of the bundle, as bytes."""
 
     def __init__(self, path, start, stop):
         self._file = open(path, "rb")
@@ -184,8 +186,8 @@ class _File(io.IOBase):
         return line
 
     def ioctl(self, request, _arg):
-        # The interpreter imports through a buffer of its own, whose size it asks for (11), and
-        # closes through 4. Nothing else is there: a file number (10) of 0 would be one.
+        # The interpreter imports through a buffer whose size it asks for (11), and closes through
+        # 4. Anything else is absent: a file number (10) of 0 would be valid.
         if request == 11:
             return 240
         if request != 4:
@@ -213,7 +215,7 @@ class _File(io.IOBase):
 
 
 class _Text(_File):
-    """One file of the bundle, as text in UTF-8."""
+    """A file of the bundle, as UTF-8 text."""
 
     def read(self, n=-1):
         return str(_File.read(self, n), "utf-8")
@@ -223,20 +225,20 @@ class _Text(_File):
 
 
 def integer(file):
-    """The next integer: seven bits in each byte, the most significant first."""
+    """Read the next integer: seven bits per byte, most significant byte first."""
     value = 0
     for _ in range(5):
         byte = file.read(1)
         if not byte:
             break
         value = value << 7 | byte[0] & 127
-        if byte[0] < 128 and not value >> 28:  # behind more no place is a small integer
+        if byte[0] < 128 and not value >> 28:  # beyond this, positions are not small integers
             return value
     raise ValueError("not a bundle")
 
 
 def records(file, at, end):
-    """Each file and folder from `at` to `end`: (kind, name, its place, where it begins, its end).
+    """Yield each file and folder from `at` to `end`: (kind, name, position, start, end).
 
     Raises ValueError for any other record.
     """
@@ -265,7 +267,7 @@ def records(file, at, end):
 
 
 def content(file, start, stop):
-    """Where a file's content begins, which is to end at `stop`."""
+    """Return where a file's content begins; it must end at `stop`."""
     file.seek(start)
     if integer(file) != _VERBATIM or integer(file) != stop - file.tell():
         raise ValueError("not a bundle")
@@ -276,11 +278,13 @@ def _key(path):
     return crc32(path).to_bytes(4, "little")
 
 
-# What boot.py needs besides, in the order in which it does.
+# Below: what else boot.py needs, in the order of its use.
 
 
 def load():
-    """The state as a dictionary, empty where none is whole (ivota.json_file has the format)."""
+    """Return the state as a dictionary, empty if none is valid (ivota.json_file has the
+    format).
+    """
     import json
     import os
 
@@ -289,17 +293,17 @@ def load():
             if os.stat(name)[6] > 16384:
                 continue
             with open(name, "rb") as file:
-                text = file.read()  # with a number so much would be taken from the heap at once
+                text = file.read()  # with a number, so much heap would be allocated at once
             head, _, crc = text.rpartition(b'"crc": "')
             if crc == b'%08x"}' % crc32(head):
                 state = json.loads(text)
                 break
-        except Exception:  # missing, or damaged in whatever way
+        except Exception:  # missing, or damaged in any way
             pass
     else:
         return {}
     try:
-        # The note about a trial's watchdog (of ivota.startup): all but a soft reset stop that.
+        # The record of a trial's watchdog (ivota.agent_setup): any reset but a soft one stops it.
         if state.get("armed") == 1 and not reset("SOFT_RESET"):
             state["armed"] = 0
             save(state)
@@ -309,7 +313,7 @@ def load():
 
 
 def save(state):
-    """Replace the state: after a power cut at any instant the old or the new one is read."""
+    """Replace the state: after a power cut at any moment, the old or the new one is read."""
     import json
     import os
 
@@ -321,28 +325,28 @@ def save(state):
 
 
 def reset(name):
-    """Whether this start follows a reset with the cause of that name; False if there is none."""
+    """Return whether this start follows a reset with this cause; False if the port lacks it."""
     import machine
 
     return machine.reset_cause() == getattr(machine, name, None)
 
 
 def crashed(trial):
-    """Whether the version on trial crashed when it ran last.
+    """Return whether the version on trial crashed in its last run.
 
-    The watchdog's reset always counts. A hard reset counts only with a recorded death, because
-    the cause of a panic and of `machine.reset()` is the same. No other reset counts: those of a
-    USB port, a debugger or a weak supply are not the version's fault.
+    A watchdog reset always counts. A hard reset counts only with a recorded death, because a panic
+    has the same cause as `machine.reset()`. No other reset counts: a USB port, a debugger or a
+    weak supply are not the version's fault.
     """
     died = trial.get("died")
-    if isinstance(died, str):  # evidence of one crash: in a list it was counted
+    if isinstance(died, str):  # evidence of one crash: in a list once it was counted
         trial["died"] = [died]
         return reset("WDT_RESET") or reset("HARD_RESET")
     return reset("WDT_RESET")
 
 
 def slot():
-    """The label of the ESP32 partition that runs; None elsewhere."""
+    """Return the label of the running ESP32 partition; None elsewhere."""
     try:
         from esp32 import Partition
 
@@ -352,27 +356,27 @@ def slot():
 
 
 def watch():
-    """Have the board reset if it hangs before ivota.startup takes the watchdog over.
+    """Start the watchdog for the time until ivota.agent_setup takes it over.
 
-    Not after a soft reset: a person at the prompt may be who made it, and nobody would feed it.
+    Not after a soft reset: it may come from a person at the prompt, and nobody would feed it.
     """
     import machine
 
     if reset("SOFT_RESET"):
         return
-    for timeout in (60000, 8000):  # some ports take no more than eight seconds
+    for timeout in (60000, 8000):  # the limit of some ports is eight seconds
         try:
             machine.WDT(timeout=timeout)
             break
-        except Exception:  # each port refuses in its own way, and some have none
+        except Exception:  # each port refuses in its own way, and some lack it
             pass
 
 
 def start(path, sums=None):
     """Mount the bundle at `path` as /app, first in the module path.
 
-    `sums` has the MD5 of bundles by their path. Raises OSError for a bundle that can't be read or
-    is not what was installed, ValueError for one that is no archive of plain files.
+    `sums` maps paths of bundles to their MD5. Raises OSError for a bundle that can't be read or
+    was changed, ValueError for one that is not an archive of plain files.
     """
     import vfs
 
@@ -381,14 +385,14 @@ def start(path, sums=None):
         raise OSError(path + " is not what was installed")
     vfs.mount(Bundle(path), "/app")
     sys.path[:0] = ["/app", "/app/lib"]
-    # Of this module only the bundle stays in the heap, without what it was made by.
+    # Only the bundle object stays in the heap, without the code that created it.
     Bundle.__init__ = Bundle._add = None  # type: ignore[method-assign]
     for name in ("load", "save", "reset", "crashed", "slot", "watch", "start", "free", "md5_of"):
         globals().pop(name, None)
 
 
 def free():
-    """Leave nothing of this module in the heap but what an updater asks: no bundle is mounted."""
+    """Leave only what an updater asks for in the heap: no bundle is mounted."""
     # A module keeps all the constants of its code, a class does not.
     kept = {"FORMATS": FORMATS, "VERSION": VERSION}
     sys.modules["bundlefs"] = type("bundlefs", (), kept)  # type: ignore[assignment]
@@ -408,4 +412,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 7ccde049
+# 9cf0613a
