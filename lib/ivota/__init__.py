@@ -18,23 +18,28 @@ _TIMED_OUT = const(-1)
 _LINT = const(0)  # 1 for mypy, which would accept any name of a module with `__getattr__`
 _ROOM = const(49152)  # bytes of free heap with room for all modules of any update
 
+# Whether the code runs where it is, frozen or on ROMFS: then only its objects are in the heap.
+in_place = __path__[:7] == ".frozen" or __path__[:4] == "/rom"
 roomy = False  # whether the free heap had `_ROOM` when it was last measured
 _kept = []  # names of the modules that `let_go` removes
 
 
 def once(name):
-    """Import `ivota.<name>` for one use: the module leaves the heap with the last reference to it.
+    """Import `ivota.<name>` when it is needed, and return the module.
 
-    In a roomy heap, the module stays until `let_go`. One that was imported before always stays.
+    It stays loaded, as after any import, if the code runs in place, or if it was imported before.
+    Otherwise it stays until `let_go` in a roomy heap, and leaves a smaller heap with the last
+    reference to it.
     """
-    if not roomy:
+    small = not (in_place or roomy)
+    if small:
         gc.collect()  # objects that stay should be close together
     path = __name__ + "." + name
     known = path in sys.modules
     module = __import__(path, None, None, ("*",))
-    if not known:
+    if not (known or in_place):
         _kept.append(name)
-        if not roomy:
+        if small:
             let_go()
     return module
 
@@ -48,7 +53,7 @@ def let_go():
 
 
 def measure_heap():
-    """Set `roomy`; while it is false, only modules in use stay in the heap."""
+    """Set `roomy`, which decides what stays in the heap until it is measured again."""
     global roomy
     let_go()
     roomy = gc.mem_free() >= _ROOM

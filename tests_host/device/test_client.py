@@ -159,6 +159,33 @@ def test_in_a_roomy_heap_modules_stay_until_the_hand_over():
             assert not ivota._kept
 
 
+def test_code_that_runs_in_place_stays_loaded():
+    """As after any import: frozen into the firmware, or on ROMFS. The unix port has neither."""
+    source = read_file(ivota.__file__).decode()
+    name = "ivota.status_report"
+    places = (
+        (".frozen/ivota", True),
+        ("/rom/ivota", True),
+        ("/rom/lib/ivota", True),
+        ("/lib/ivota", False),
+        ("/app/lib/ivota", False),
+        ("ivota", False),
+    )
+    for path, stays in places:
+        sys.modules.pop(name, None)
+        heap = Heap(20000)
+        package = {"__name__": "ivota", "__path__": path}
+        exec(source, package)
+        package["gc"] = heap
+        package["measure_heap"]()
+        loaded = package["once"]("status_report")
+        assert loaded.notice
+        package["let_go"]()
+        assert (name in sys.modules, heap.collections == 0) == (stays, stays), path
+        assert (package["once"]("status_report") is loaded) == stays, path
+    sys.modules.pop(name, None)
+
+
 def test_after_a_failure_the_heap_is_measured_again():
     heap = Heap(60000)
     with World() as world, patched(ivota, gc=heap, roomy=None):
