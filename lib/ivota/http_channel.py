@@ -137,7 +137,7 @@ def post(config, message):
     )
     try:
         stream.begin()
-        status = once("response_check").read_head(stream, {b"location": b""}, 0)
+        status = once("response_check").read_head(stream, {}, 0)
     finally:
         stream.close()
     if status >= 500 or status == _TOO_MANY:

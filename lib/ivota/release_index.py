@@ -57,12 +57,12 @@ def _get(link):
                 b"date": b"",
             }
             status = once("response_check").read_head(stream, fields, longest)
-            if status in (301, 302, 303, 307, 308) and fields[b"location"]:
+            if status in (300, 301, 302, 303, 307, 308) and fields[b"location"]:
                 url = once("url").follow(url, fields[b"location"].decode())
                 continue
             if status == 304 and link.etag:
                 return None
-            if status != 200:
+            if status not in (200, 203):  # 203 is a 200 from a proxy
                 raise once("http_status").refusal(status, 0, fields)
             data = _body(stream, fields)
             etag = fields[b"etag"].decode()

@@ -134,6 +134,9 @@ def read_head(stream, fields, most):
             raise again("the response is not HTTP")
         status = int(words[1])
         _read_fields(lines, fields, most)
+        # In any other response, nobody needs it.
+        if status // 100 == 3 and len(fields.get(b"location", b"")) > most:
+            raise again("a redirect to a URL of more than %d bytes" % most)
         # 100 to 199 announce the response that follows; 101 would be another protocol.
         if status == 101 or not 100 <= status < 200:
             return status
@@ -159,8 +162,6 @@ def _read_fields(lines, fields, most):
         if fields[name] not in (absent[name], value):
             value = fields[name] + b", " + value
         fields[name] = value
-    if len(fields[b"location"]) > most:
-        raise again("a redirect to a URL of more than %d bytes" % most)
     for name in absent:
         value = fields[name] = fields[name].strip()
         # Only ASCII is useful here; other characters would only need more checks later.

@@ -4,6 +4,7 @@ import binascii
 import json
 
 from clientworld import CONFIG
+from webserver import WebNetwork, answer
 
 from ivota import OtaError, config, http_channel, owner_signature, release_index, update_client
 from ivota import clock as clock_module
@@ -277,6 +278,38 @@ def test_a_look_waits_for_a_connection_that_is_open_and_fails_into_a_wait():
         assert link.step() and owner.state.last == "outbox" and owner.acked == [True, True]
         link.publish("report", "progress", 0)
         assert not link.waiting
+
+
+def test_a_report_needs_any_answer_that_is_no_refusal_for_now():
+    made = config.check(dict(LEAST, channel={"url": "http://h/c", "report_url": "http://h/r"}))
+    for status, more in (
+        ("200 OK", {}),
+        ("201 Created", {"Location": "/r/17"}),
+        ("201 Created", {"Location": "/" + "r" * 5000}),
+        ("303 See Other", {"Location": "/thanks"}),
+        ("404 Not Found", {}),
+    ):
+        with WebNetwork(answer(status, **more)) as network:
+            http_channel.post(made, "{}")
+            assert network.requests[0][1].startswith(b"POST /r HTTP/1.1"), status
+            assert len(network.requests) == 1 and network.sockets[0].closed
+    for status in ("429 Too Many Requests", "503 Busy"):
+        with WebNetwork(answer(status)), raises(OtaError) as caught:
+            http_channel.post(made, "{}")
+        assert caught.value.again and caught.value.message == "HTTP %s for a report" % status[:3]
+
+
+def test_an_index_from_a_proxy_and_by_any_redirect():
+    made = config.check(LEAST)
+    network = WebNetwork(
+        answer("300 Multiple Choices", Location="/d"),
+        answer("203 Non-Authoritative Information", b"index"),
+    )
+    with network:
+        assert release_index._get(http_channel.Link(made, Owner())) == b"index"
+    with WebNetwork(answer("302 Found", Location="/" + "d" * 4096)), raises(OtaError) as caught:
+        release_index._get(http_channel.Link(made, Owner()))
+    assert caught.value.message == "a redirect to a URL of more than 4096 bytes"
 
 
 def test_a_client_of_a_channel_needs_no_broker():
