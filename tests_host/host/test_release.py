@@ -404,9 +404,10 @@ def test_no_escapes_beyond_the_bmp_in_a_configuration(app, tmp_path, monkeypatch
     """MicroPython's parser leaves each of the two an invalid character of its own."""
     monkeypatch.setattr(packing, "LIBRARY", LIBRARY)
     text = json.dumps({"wifi": {"ssid": "\U0001f3e0 \xfc"}})
-    (app / "config.json").write_text(text)
-    packed = contents(packing.pack(app, "1", out=tmp_path / "x.bin").path)["config.json"]
-    assert "\U0001f3e0".encode() in packed and json.loads(packed) == json.loads(text)
+    for encoding in ("utf-8", "utf-16"):
+        (app / "config.json").write_text(text, encoding=encoding)
+        packed = contents(packing.pack(app, "1", out=tmp_path / "x.bin").path)["config.json"]
+        assert "\U0001f3e0".encode() in packed and json.loads(packed) == json.loads(text)
 
 
 VIPER = "import micropython\n@micropython.viper\ndef f(x: int) -> int:\n    return x\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import importlib
 import importlib.util
 import json
@@ -43,9 +42,12 @@ def read_config(path: Path, root: Path) -> bytes:
 
 
 def readable(data: bytes) -> bytes:
-    """Return JSON as a board's parser reads it: it rejects a byte order mark, and does not join
-    the two escapes of a character beyond the BMP. Anything else is returned as it is."""
-    data = data.removeprefix(codecs.BOM_UTF8)
+    """Return JSON as a board's parser reads it: only UTF-8, without a byte order mark, and without
+    escapes of characters beyond the BMP, which it does not join. Anything else is returned as it
+    is.
+    """
+    with suppress(ValueError):  # Windows' PowerShell writes UTF-16
+        data = data.decode(json.detect_encoding(data)).encode()
     if re.search(rb"\\u[dD][89abAB]", data):
         with suppress(ValueError):
             return json.dumps(json.loads(data), ensure_ascii=False).encode()
