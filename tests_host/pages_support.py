@@ -8,6 +8,7 @@ import time
 
 import argon2
 import httpx
+import page_forms
 from waiting import WAIT_S
 
 from ivota_tools.cloud import Cloud
@@ -22,7 +23,7 @@ FRESH = {"sec-fetch-site": "same-origin"}
 
 
 class Visitor:
-    """Follows redirects, keeps cookies, and finds the form's word on the last page it saw."""
+    """Follows redirects, keeps cookies, and fills the forms on the last page it saw."""
 
     def __init__(self, url: str, name: str | None = None) -> None:
         self.url = url
@@ -44,17 +45,22 @@ class Visitor:
         assert self.page.status_code == status, (path, self.page.status_code, self.text)
         return self.text
 
-    def post(self, path: str, status: int = 200, **form: str) -> str:
-        """With the word of the page seen last, unless `csrf` is another."""
+    def post(
+        self, path: str, status: int = 200, press: str = "", **changes: str | bool | None
+    ) -> str:
+        """Change some fields of a form on the page, and send it as a browser does."""
+        return self.send(path, status, **self.fields(path, press, **changes))
+
+    def send(self, path: str, status: int = 200, **form: str) -> str:
+        """Send only these fields, and the word of the page seen last unless `csrf` is another."""
         form.setdefault("csrf", self.csrf)
         self.page = self.http.post(path, data=form)
         assert self.page.status_code == status, (path, self.page.status_code, self.text)
         return self.text
 
-    def hidden(self, action: str) -> dict[str, str]:
-        """The hidden fields of a form on the page."""
-        (form,) = re.findall(f'action="{action}".*?</form>', self.page.text, re.DOTALL)
-        return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form))
+    def fields(self, path: str, press: str = "", **changes: str | bool | None) -> dict[str, str]:
+        """What a browser sends from the form on the page; see page_forms.py for `changes`."""
+        return page_forms.form(self.page.text, path, *changes).filled(press, **changes)
 
     def sign_in(self, name: str, password: str = PASSWORD, status: int = 200) -> str:
         self.get("/sign-in")

@@ -1,7 +1,8 @@
 """What the tests of a cloud share, beside the cloud, which each module makes as it needs it.
 
 cloud_support     a device as the cloud sees one
-pages_support     somebody with a browser, without one; in the folder above
+pages_support     somebody with a browser, without one; in the folder above, as page_forms is
+page_forms        what a browser sends from the forms of a page
 postgres_support  a PostgreSQL of the tests' own
 rawrepl           a board at a serial port, of which rawrepl_board is the board's side
 """

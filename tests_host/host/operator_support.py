@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 
 import pytest
@@ -68,15 +67,11 @@ class Console:
 
 
 def form(console, firmware, **changes):
-    """The form of a new campaign as a browser fills it."""
+    """What a browser sends from the form of a new campaign, with some fields changed."""
     console.page.get("/campaigns/new")
-    given = {"firmware": str(firmware), "query": "all", "name": "", "stages": "1,10%,100%",
-             "success": "95%", "soak": "10min", "stop": "10%", "stop_on": "first", "least": "10",
-             "timeout": "1d", "at_once": "", "per_minute": "", "only_outdated": "on",
-             "start": "now", "start_at": ""}  # fmt: skip
-    given.update(changes)
-    return {key: value for key, value in given.items() if value is not None}
+    return console.page.fields("/campaigns/new", firmware=str(firmware), **changes)
 
 
 def mark(console):
-    return re.search(r'name="plan" value="([0-9a-f]+)"', console.page.page.text)[1]
+    """The mark of the plan that the page shows."""
+    return console.page.fields("/campaigns/new", "plan")["plan"]

@@ -63,14 +63,14 @@ def test_nothing_is_lost_by_leaving_something_out(console):
 
     console.api.tag(number, ["beta"])
     console.page.get(f"/devices/{number}")
-    assert "The form has no tags" in console.page.post(f"/devices/{number}/tags")
+    assert "The form has no tags" in console.page.send(f"/devices/{number}/tags")
     assert console.api.device("P/a")["tags"] == ["beta"]
     for field, words in (("query", "query is empty"), ("stop", "or never"), ("least", "value"),
                          ("timeout", "or never"), ("soak", "value"), ("success", "value"),
                          ("start", "when the campaign starts")):  # fmt: skip
         for value in (None, ""):
             given = form(console, firmware, **{field: value})
-            assert words in console.page.post("/campaigns/new", 422, **given), field
+            assert words in console.page.send("/campaigns/new", 422, **given), field
     assert console.api.campaigns() == []
 
 
@@ -240,11 +240,11 @@ def test_a_plan_is_shown_in_numbers_and_asked_about(console):
     # Somebody else changes what there is meanwhile.
     old, given = mark(console), form(console, firmware)
     console.add(["late"])
-    assert "The plan has changed" in console.page.post("/campaigns/new", 409, **given, plan=old)
+    assert "The plan has changed" in console.page.send("/campaigns/new", 409, **given, plan=old)
     console.refused("plan has changed", console.api.create_campaign, **order, plan=plan["mark"])
     assert console.api.campaigns() == []
 
-    console.page.post("/campaigns/new", **given, plan=mark(console))
+    console.page.post("/campaigns/new", press="plan")
     console.ivota(*create, "--draft")
     assert "nothing was started" in console.ivota("campaign", "start", 2, code=1)
     console.ivota("campaign", "start", 2, given="y\n")
@@ -309,7 +309,7 @@ def test_firmware_goes_only_to_what_it_is_for(console):
     number = console.api.device("P/blink")["id"]
     page = console.page.get(f"/devices/{number}")
     assert "0.3 · pump" not in page
-    assert wrong in console.page.post(f"/devices/{number}/push", firmware=str(firmware))
+    assert wrong in console.page.send(f"/devices/{number}/push", firmware=str(firmware))
     text = console.page.get("/?application=blink")
     assert "P/blink" in text and "P/pump" not in text
     assert "Update to 0.3" not in text and "Update to 0.3" in console.page.get("/?q=pump")
@@ -358,7 +358,7 @@ def test_a_push_of_what_runs_is_done_at_once(console):
     assert "done" in console.ivota("push", "0.2", "-d", "same", "--wait", "--timeout", 30)
     number = console.api.device("P/same")["id"]
     console.page.get(f"/devices/{number}")
-    console.page.post(f"/devices/{number}/push", firmware=str(firmware))
+    console.page.send(f"/devices/{number}/push", firmware=str(firmware))
     text = console.page.get(f"/devices/{number}")
     assert "It runs 0.2." in text and "confirming" not in text
     device.expect_nothing(console.cloud)
@@ -554,7 +554,7 @@ def test_retry_says_why_there_is_nothing_to_retry(console):
     console.refused(words, console.api.retry_campaign, number)
     assert words in console.ivota("campaign", "retry", number, code=1)
     console.page.get(f"/campaigns/{number}")
-    assert words in console.page.post(f"/campaigns/{number}/retry")
+    assert words in console.page.send(f"/campaigns/{number}/retry")
     with console.cloud.database.writing() as session:
         session.query(models.Assignment).one().hard_failures = 3
         session.query(models.Assignment).one().state = "failed"
@@ -706,7 +706,8 @@ def test_rows_are_selected_and_columns_sort(console):
     def act(*names, **given):
         console.page.get("/")
         rows = {f"d{numbers[name]}": "1" for name in names}
-        return console.page.post("/devices/selected", **rows, **given)
+        filled = console.page.fields("/devices/selected", **given)
+        return console.page.send("/devices/selected", **filled, **rows)
 
     assert "Select devices first" in act(do="retire")
     assert "Enter a tag" in act("a", do="tag")
@@ -743,7 +744,7 @@ def test_an_old_page_and_a_second_click_do_nothing_by_accident(console):
     assert page.count("Update to 0.2") == 3
 
     def update(name):
-        return console.page.post(f"/devices/{numbers[name]}/update", firmware=str(firmware))
+        return console.page.send(f"/devices/{numbers[name]}/update", firmware=str(firmware))
 
     def targets(name):
         return [each["firmware_id"] for each in console.api.attempts(numbers[name])]
@@ -763,7 +764,7 @@ def test_accepting_all_is_for_the_devices_on_the_page(console, monkeypatch):
     console.add(["a", "b", "c", "d", "e"], status="pending", first_seen=5.0)
     numbers = {each["device_name"]: each["id"] for each in console.api.devices()}
     console.page.get("/")
-    shown = console.page.hidden("/pending/accept")
+    shown = console.page.fields("/pending/accept")
     # Of those on the page, one is retired, and the id of another is given to a newcomer.
     console.api.retire_device(numbers["b"])
     with console.cloud.database.writing() as session:
@@ -771,17 +772,17 @@ def test_accepting_all_is_for_the_devices_on_the_page(console, monkeypatch):
     console.add(["late", "later"], status="pending", first_seen=6.0)
     assert console.api.device("P/late")["id"] == numbers["e"]
     before = len(console.api.audit())
-    text = console.page.post("/pending/accept", **shown)
+    text = console.page.post("/pending/accept")
     assert "Accepted 3 devices. Skipped 2 devices: the device is no longer pending." in text
     assert "2 new devices are still pending." in text
     assert [each["device_name"] for each in console.api.devices("accepted")] == ["a", "c", "d"]
     (entry,) = console.api.audit()[before:]
     assert (entry["subject"], entry["detail"]) == ("all pending devices", '{"devices": 3}')
-    again = console.page.post("/pending/accept", **shown)
+    again = console.page.send("/pending/accept", **shown)
     assert "Accepted 0 devices." in again and len(console.api.audit()) == before + 1
-    assert "form is not complete" in console.page.post("/pending/accept")
+    assert "form is not complete" in console.page.send("/pending/accept")
     wrong = shown | {"devices": "1-zzzzzz"}
-    assert "list of devices is not valid" in console.page.post("/pending/accept", **wrong)
+    assert "list of devices is not valid" in console.page.send("/pending/accept", **wrong)
     assert len(console.api.devices("pending")) == 2
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from cloud_support import Device
-from operator_support import Console, form, mark
+from operator_support import Console, form
 from test_operator import CHANGES
 from typer.testing import CliRunner
 from waiting import wait_until
@@ -188,7 +188,7 @@ def test_a_time_without_a_zone_is_in_utc(console, monkeypatch):
             assert "starts at 2100-05-01 03:00 UTC." in console.ivota(*create, text)
         given = form(console, firmware, start="at", start_at="2100-05-01T03:00")
         assert "starts at 2100-05-01 03:00 UTC." in console.page.post("/campaigns/new", **given)
-        console.page.post("/campaigns/new", **given, plan=mark(console))
+        console.page.post("/campaigns/new", press="plan")
         made = console.api.campaigns()[0]
         assert made["start_at"] == times.parse("2100-05-01T03:00Z") == 4112823600.0
         assert "starts at 2100-05-01 03:00 UTC" in console.ivota("campaign", "show", made["id"])
