@@ -655,7 +655,7 @@ def test_a_redirect_is_a_step_of_its_own():
             client.step()  # the next request
         world.spin()
         assert [url for url, _, _ in world.requests] == ["http://h/f"] + [
-            "http://h/%d" % n for n in range(5)
+            "http://h:80/%d" % n for n in range(5)
         ]
         assert read_file(world.got[0].path) == world.data
 
