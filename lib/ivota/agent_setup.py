@@ -3,11 +3,6 @@
 import json
 import sys
 
-try:
-    import network
-except ImportError:  # the unix port is already on the network
-    network = None
-
 from micropython import const
 
 from ivota import describe, guarded_socket, once
@@ -78,11 +73,17 @@ def join(client):
     """Let the board join the network in the client's configuration."""
     config = client.config
     name = config["network"]
-    if network and config["hostname"]:
-        network.hostname(config["hostname"])
     if name == "own":
-        guarded_socket.hooks.online = once("custom_network").Nic(config, client.log)
-    elif network and name:
+        name = "custom_network"
+    try:
+        import network
+
+        if config["hostname"]:
+            network.hostname(config["hostname"])
+    except ImportError:  # the unix port: its computer is on the network, under its own name
+        if name != "custom_network":
+            return
+    if name:
         guarded_socket.hooks.online = once(name).Nic(config, client.log)
 
 

@@ -3,11 +3,6 @@
 import hashlib
 import time
 
-try:
-    import esp32
-except ImportError:  # all ports but one
-    esp32 = None
-
 from micropython import const
 
 import ivota
@@ -45,8 +40,8 @@ def step(job):
             return False
     job.target = target  # whatever fails from here on discards it
     opened = None
-    if esp32 and not client.on_firmware:
-        opened = once("slot_finder").find(target, push)
+    if not client.on_firmware:
+        opened = _find_slot(target, push)
     if not opened:
         opened = open_file(target, push, client.state.active, client.state.previous)
     job.target = target = opened
@@ -54,6 +49,15 @@ def step(job):
     job.progress()
     job.enter("http_request")
     return True
+
+
+def _find_slot(target, push):
+    """Return `slot_finder.find` on an ESP32; None on other boards, which have no slots."""
+    try:
+        import esp32  # noqa: F401  without it, `slot_finder` can't be imported
+    except ImportError:
+        return None
+    return once("slot_finder").find(target, push)
 
 
 def _wear_s(client):

@@ -185,7 +185,6 @@ class World:
         ]
         if self.esp32:
             self._patches.append(installed("esp32", self.esp32))
-            self._patches.append(patched(download_preparation, esp32=self.esp32))
         for patch in self._patches:
             patch.__enter__()
         return self

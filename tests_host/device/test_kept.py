@@ -5,7 +5,7 @@ import os
 
 import vfs
 
-from ivota import agent_setup, aliyun, config_fallback, guarded_socket, json_file, tencent
+from ivota import aliyun, config_fallback, guarded_socket, json_file, tencent
 from ivota.config import check
 from ivota.state import load
 from ivota.update_client import Client
@@ -356,7 +356,7 @@ def test_what_is_tried_is_tried_on_its_own_network():
             watch = board.watch(client)
             radio = Radio(joined)
             clock.advance_ms(600001)
-            with installed("network", radio), patched(agent_setup, network=radio):
+            with installed("network", radio):
                 with patched(guarded_socket.hooks, online=guarded_socket.hooks.online):
                     watch.step(True)
                     for _ in range(3):
@@ -371,8 +371,7 @@ def test_a_port_without_a_network_module_has_none_to_leave():
         client = FakeClient(check(dict(GOOD, wifi={"ssid": "guests"})))
         watch = board.watch(client)
         clock.advance_ms(600001)
-        with patched(agent_setup, network=None):
-            watch.step(True)
+        watch.step(True)
         assert client.config["wifi"][0]["ssid"] == "home" and client.said == ["config"]
 
 

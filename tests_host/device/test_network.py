@@ -46,7 +46,6 @@ class Board:
             installed("network", self.network),
             installed("machine", self.machine),
             installed("time", self.clock),  # of what is loaded meanwhile
-            patched(agent_setup, network=self.network),
             patched(guarded_socket.hooks, online=guarded_socket.hooks.online),
             self.clock.put_into(ivota),
         ]
@@ -350,10 +349,13 @@ def test_a_module_that_is_not_there():
 
 
 def test_it_needs_no_network_module():
-    with installed("own_network", Own(True)), Board(network="own") as board:
-        with patched(agent_setup, network=None):
-            agent_setup.join(board.client)
-            assert board.step()
+    """The unix port has none, as long as the board's is not installed."""
+    own = Own(True)
+    for keys in ({}, {"hostname": "pump"}):
+        client = Board(network="own", **keys).client
+        with patched(guarded_socket.hooks, online=None), installed("own_network", own):
+            agent_setup.join(client)
+            assert guarded_socket.hooks.online()
 
 
 # None, and another one
