@@ -73,6 +73,9 @@ def test_a_long_version_is_warned_of(api, tmp_path):
     assert "21 characters" in api.upload(tmp_path / "x.bin", "v" * 21)["warnings"][0]
 
 
+ONE_DEVICES = bundle.build({"app.py": b"", "config.json": b'{"device_name": "d"}'}, "a", "0.2")
+
+
 @pytest.mark.parametrize(
     "data, version, status, words",
     [
@@ -83,6 +86,7 @@ def test_a_long_version_is_warned_of(api, tmp_path):
         (b"image", "a\nb", 422, "control"),
         (make_bundle("0.2"), "0.3", 422, "'0.2'"),
         (make_bundle("0.2")[:-1500], "0.2", 422, "damaged"),
+        (ONE_DEVICES, None, 422, "config.json sets device_name"),
         (b"x" * 1_000_001, "1", 413, "the maximum is 1000000 bytes"),
         (b"\x1f\x8b" + bytes(100), "1", 422, ".gz file: unpack it"),
         (b"PK\x03\x04" + bytes(100), "1", 422, ".zip file: unpack it"),

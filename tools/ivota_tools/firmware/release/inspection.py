@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...board.config_check import check_bundle_config
+from ...board.errors import BoardError
 from ...common.mapped_file import digests, mapped
 from .. import bundle, esp32_image, patch, romfs
 from ..bundle import BundleFile, ReleaseError
@@ -78,7 +80,12 @@ def _linux_kind(head: bytes) -> str:
 
 
 def check_usable(made: Release) -> None:
-    """Raise ReleaseError for a file that contains a firmware, with how to extract it."""
+    """Raise ReleaseError for a file that every board would reject.
+
+    The error says how to get the firmware out of an archive or an image of the whole flash. In a
+    bundle, config.json must not set the identity of boards; the bundle's own package may accept
+    other keys.
+    """
     if made.kind == "compressed":
         with made.path.open("rb") as file:
             head = file.read(8)
@@ -90,6 +97,12 @@ def check_usable(made: Release) -> None:
             "update needs only the application: use micropython.bin from your own build, or let "
             "`ivota release` extract it"
         )
+    if any(file.path == "config.json" for file in made.files):
+        payload = split(mapped(made.path))[0]
+        try:
+            check_bundle_config(dict(romfs.files(bytes(payload)))["config.json"], None)
+        except BoardError as error:
+            raise ReleaseError(str(error)) from None
 
 
 def warnings(made: Release) -> list[str]:

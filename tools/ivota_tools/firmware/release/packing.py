@@ -12,7 +12,7 @@ from ...board.config_check import check_bundle_config
 from ...board.errors import BoardError
 from ...common import atomic_write
 from ...common.project_files import LIBRARY
-from .. import bundle, esp32_image, romfs
+from .. import bundle, esp32_image
 from ..bundle import ReleaseError, check_version
 from ..signed_file import Signer, split
 from .compiled_files import as_on_a_board
@@ -136,8 +136,6 @@ def sign(
     if made.signed and signer.target is None:
         signer = dataclasses.replace(signer, target=made.signed.target)
     payload = split(source.read_bytes())[0]
-    if made.kind == "bundle":
-        _check_packed_config(payload, source)
     return written(out, signer.sign(payload, version, made.kind), replace)
 
 
@@ -188,17 +186,6 @@ def _check_config(data: bytes, source: Path, folder: Path) -> None:
     """Check config.json with the code that the board will run."""
     # The folder's own package may accept other keys, and is not run here.
     library = None if (folder / "lib" / "ivota").is_dir() else LIBRARY.parent
-    _refuse_config(data, library, source)
-
-
-def _check_packed_config(archive: bytes, source: Path) -> None:
-    """Check config.json in a bundle, whose own package may accept other keys."""
-    for name, data in romfs.files(archive):
-        if name == "config.json":
-            _refuse_config(data, None, source)
-
-
-def _refuse_config(data: bytes, library: Path | None, source: Path) -> None:
     try:
         check_bundle_config(data, library)
     except BoardError as error:
