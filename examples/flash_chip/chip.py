@@ -1,6 +1,6 @@
 """Download firmware to a separate flash chip: a block device as a file, and its target.
 
-docs/design.md explains how to add this target to the package, as lib/ivota/chip.py.
+docs/extending.md explains how to add this target to the package, as lib/ivota/chip.py.
 """
 
 import hashlib

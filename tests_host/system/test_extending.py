@@ -1,4 +1,4 @@
-"""docs/design.md: its chapters on how to add something are followed, to the letter."""
+"""docs/extending.md: its chapters on how to add something are followed, to the letter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from found import some
 from wire import Wire
 
 ROOT = Path(__file__).parents[2]
-DESIGN = (ROOT / "docs" / "design.md").read_text()
+PAGE = (ROOT / "docs" / "extending.md").read_text()
 
 CHIP_MAIN = b"""
 import json
@@ -58,7 +58,7 @@ def followed(title: str) -> dict[str, bytes]:
 
     The module is in the chapter, or in the example that it links to.
     """
-    found = re.search(rf"^## {title}\n(.*?)(?=^## )", DESIGN, re.M | re.S)
+    found = re.search(rf"^## {title}\n(.*?)(?=^## )", PAGE, re.M | re.S)
     assert found, title
     blocks = re.findall(r"^ *```(\w+)\n(.*?)^ *```", found[1], re.M | re.S)
     blocks = [(language, textwrap.dedent(text)) for language, text in blocks]
