@@ -315,8 +315,8 @@ def test_a_name_made_of_the_address_is_checked_without_a_board(tree, tmp_path):
 
 
 def test_a_configuration_that_a_board_could_not_read_or_keep(tree, config):
-    """Its parser takes UTF-8 without a byte order mark, no escapes beyond the BMP, and no more than
-    16 KiB; its copy has more in it."""
+    """Its parser takes UTF-8 without a byte order mark, no escapes beyond the BMP, and at most 16
+    KiB; its copy has more in it."""
     plain = config.read_bytes()
     for encoding in ("utf-8-sig", "utf-16", "utf-16-be"):
         config.write_bytes(plain.decode().encode(encoding))
