@@ -262,6 +262,31 @@ def test_a_plan_is_shown_in_numbers_and_asked_about(console):
         ]  # fmt: skip
 
 
+def test_a_draft_starts_with_the_plan_that_was_seen(console):
+    console.upload("0.2")
+    console.add([f"d{i}" for i in range(40)])
+    order = {"version": "0.2", "query": "all", "draft": True, "name": "c"}
+    number = console.api.create_campaign(**order)["id"]
+    path, start = f"/campaigns/{number}", f"/campaigns/{number}/start"
+    seen = console.api.campaign_plan(number)["mark"]
+    console.page.get(path)
+    question = re.search(f'action="{start}"[^>]*data-sure="([^"]*)"', console.page.page.text)
+    assert question[1] == (
+        "Start c now? 40 devices would get 0.2. Stage 1: 1 device. Stage 2: 4 devices (3 more). "
+        "Stage 3: 40 devices (36 more)."
+    )
+    for sentence in console.api.campaign_plan(number)["sentences"]:
+        assert sentence in console.page.text
+    shown = console.page.fields(start)
+    console.add(["late"])
+    assert "The plan has changed" in console.page.send(start, **shown)
+    assert "The plan has changed" in console.page.send(start)  # a page that has shown none
+    console.refused("plan has changed", console.api.start_campaign, number, seen)
+    assert console.api.campaign(number)["state"] == "draft"
+    assert "Start: 41 devices" in console.page.get(path)
+    assert "c started" in console.page.post(start)
+
+
 def campaign(console, **rules):
     """One that reaches all devices at once."""
     order = {"name": "c", "version": "0.2", "query": "all", "stages": [{"percent": 100}]}

@@ -261,8 +261,12 @@ class Client(Connection):
         """Change a campaign. `action`: start, pause, resume, cancel or retry."""
         return self._object("POST", f"campaigns/{campaign_id}/{action}")
 
-    def start_campaign(self, campaign_id: int) -> Json:
-        return self.act_on_campaign(campaign_id, "start")
+    def start_campaign(self, campaign_id: int, plan: str | None = None) -> Json:
+        """Start a draft or a scheduled campaign now; `plan` is the mark of its plan, if somebody
+        has seen that.
+        """
+        path = f"campaigns/{campaign_id}/start"
+        return self._object("POST", path, json={"plan": plan})
 
     def pause_campaign(self, campaign_id: int) -> Json:
         return self.act_on_campaign(campaign_id, "pause")

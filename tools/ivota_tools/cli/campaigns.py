@@ -221,10 +221,13 @@ def campaign_start(
     The command shows the plan and asks first.
     """
     with Client() as client:
+        mark = None
         if client.campaign(number)["state"] in ("draft", "scheduled"):
-            err.print(views.plan_view(client.campaign_plan(number)), markup=False)
+            plan = client.campaign_plan(number)
+            err.print(views.plan_view(plan), markup=False)
             sure("Start this campaign?", yes, "started")
-        found = client.start_campaign(number)
+            mark = plan["mark"]
+        found = client.start_campaign(number, mark)
     show(found, as_json, views.campaign_view)
 
 

@@ -152,8 +152,9 @@ def reason(device: Json) -> str:
 def _failure(attempt: Json) -> str:
     """Return the last failure, and the timeout if that ended the attempt later."""
     words = f"{attempt['failure_code']} {attempt['failure_msg'] or ''}".strip()
-    if attempt["state"] == "failed" and attempt["result_msg"] != attempt["failure_msg"]:
-        words += f"; {attempt['result_msg']}"
+    later = attempt["result_msg"]
+    if attempt["state"] == "failed" and later not in (None, attempt["failure_msg"]):
+        words += f"; {later}"
     return words
 
 

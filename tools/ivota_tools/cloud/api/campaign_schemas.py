@@ -76,6 +76,12 @@ class CampaignIn(In):
         return given
 
 
+class StartIn(BaseModel):
+    """`plan` is the `mark` of a plan that somebody has seen: 409 if the plan has changed since."""
+
+    plan: Annotated[str, Field(max_length=64)] | None = None
+
+
 class PlanOut(BaseModel):
     """What a campaign would do now. `sizes` are the numbers of devices reached by the end of each
     stage, `left_out` counts devices that match the query but are not in the campaign, by reason.

@@ -28,7 +28,15 @@ from ..rollout.campaign_preview import Plan
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Campaign, Group, Member
-from .campaign_schemas import CampaignIn, CampaignOut, PlanOut, RetryOut, StageOut, TotalsOut
+from .campaign_schemas import (
+    CampaignIn,
+    CampaignOut,
+    PlanOut,
+    RetryOut,
+    StageOut,
+    StartIn,
+    TotalsOut,
+)
 from .device_schemas import DeviceOut, device_out
 from .firmware_schemas import FirmwareOut
 from .route_parameters import ERRORS, After, Number, Page
@@ -94,13 +102,14 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         campaign_removal.delete_campaign(database, campaign_id, who)
 
     @router.post("/campaigns/{campaign_id}/start")
-    def post_start(campaign_id: Number, who: str = Depends(may)) -> CampaignOut:
-        with database.writing() as session:
-            campaign = _campaign(session, campaign_id)
-            campaign_actions.start(session, campaign, time.time(), who)
-            answer = campaign_out(session, campaign)
+    def post_start(
+        campaign_id: Number, given: StartIn | None = None, who: str = Depends(may)
+    ) -> CampaignOut:
+        """Start a draft, or start a scheduled campaign early."""
+        start(database, campaign_id, who, given.plan if given else None)
         wake()
-        return answer
+        with database.reading() as session:
+            return campaign_out(session, _campaign(session, campaign_id))
 
     @router.post("/campaigns/{campaign_id}/pause")
     def post_pause(campaign_id: Number, who: str = Depends(may)) -> CampaignOut:
@@ -148,8 +157,7 @@ def create(database: Database, given: CampaignIn, who: str) -> int:
     # Counting a large fleet takes a while, and must not delay the storage of reports.
     with database.reading() as session, session.no_autoflush:
         plan, _ = plan_of(session, given)
-    if given.plan is not None and given.plan != plan.mark:
-        raise CampaignError("the plan has changed since you reviewed it: review it again")
+    _expect_plan(given.plan, plan)
     with database.writing() as session:
         campaign = _made(session, given)
         session.add(campaign)
@@ -160,6 +168,25 @@ def create(database: Database, given: CampaignIn, who: str) -> int:
         if given.start_at is None and not given.draft:
             campaign_actions.start(session, campaign, campaign.created_at, who)
         return campaign.id
+
+
+def start(database: Database, number: int, who: str, mark: str | None = None) -> None:
+    """Start a draft or a scheduled campaign now.
+
+    `mark` is that of the plan which somebody has seen, or None. Raises CampaignError, also if the
+    plan has changed since, and QueryError.
+    """
+    with database.reading() as session:  # counting delays no reports
+        campaign = _campaign(session, number)
+        campaign_actions.expect_startable(campaign)
+        _expect_plan(mark, campaign_preview.make(session, campaign, time.time()))
+    with database.writing() as session:
+        campaign_actions.start(session, _campaign(session, number), time.time(), who)
+
+
+def _expect_plan(mark: str | None, plan: Plan) -> None:
+    if mark not in (None, plan.mark):
+        raise CampaignError("the plan has changed since you reviewed it: review it again")
 
 
 def plan_of(session: Session, given: CampaignIn) -> tuple[Plan, Campaign]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from starlette.routing import BaseRoute
 
 from ..accounts.roles import OPERATOR
+from ..api import campaigns
 from ..rollout import campaign_actions, campaign_removal
 from .campaigns import find
 from .formatting import counted
@@ -37,12 +38,12 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 
 def start(visit: Visit) -> str:
-    with visit.database.writing() as session:
+    """Start the campaign with the plan that its page has shown."""
+    with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
-        campaign_actions.start(session, campaign, time.time(), visit.who)
-        words = f"{campaign.name} started."
+    campaigns.start(visit.database, campaign.id, visit.who, visit.said("plan", 64))
     visit.setting.wake()
-    return words
+    return f"{campaign.name} started."
 
 
 def pause(visit: Visit) -> str:

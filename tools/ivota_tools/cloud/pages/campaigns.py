@@ -11,14 +11,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from ..api.campaign_schemas import PlanOut
+from ..api.campaigns import plan_out
 from ..rollout import (
     assignment_states,
     campaign_counts,
+    campaign_preview,
     campaign_rules,
     campaign_waits,
     device_states,
     wait_reason,
 )
+from ..rollout.device_query import QueryError
 from ..store.models import Assignment, Campaign, Device, Firmware
 from .formatting import counted, sentence
 from .page_guard import route
@@ -84,7 +88,7 @@ def one(visit: Visit) -> Response:
             stalled=lambda attempt: device_states.is_stalled(attempt, now),
             waits=campaign_waits.waits_for(campaign, tallies, now),
             unasked=_unasked(session, campaign),
-            may_start=campaign.state in (campaign_rules.DRAFT, campaign_rules.SCHEDULED),
+            plan=_plan(session, campaign, now),
             may_pause=campaign.state == campaign_rules.RUNNING,
             # Nothing can be resumed if no devices remain.
             may_resume=campaign.state in (campaign_rules.PAUSED, campaign_rules.STOPPED)
@@ -94,6 +98,17 @@ def one(visit: Visit) -> Response:
             in (campaign_rules.DRAFT, campaign_rules.SCHEDULED, *campaign_rules.ENDED),
             may_retry=total.failed > 0 and campaign.state != campaign_rules.CANCELLED,
         )
+
+
+def _plan(session: Session, campaign: Campaign, now: float) -> PlanOut | None:
+    """Plan a campaign that has not started; None if it has, or if its query is not valid."""
+    if campaign.state not in (campaign_rules.DRAFT, campaign_rules.SCHEDULED):
+        return None
+    try:
+        plan = campaign_preview.make(session, campaign, now)
+    except QueryError:  # only an older cloud accepted it; such a campaign cannot start
+        return None
+    return plan_out(plan, campaign, now=True)
 
 
 def _failures(session: Session, campaign: Campaign) -> tuple[list[dict[str, Any]], int]:

@@ -49,12 +49,17 @@ def start(session: Session, campaign: Campaign, now: float, who: str) -> None:
     """Begin to select the devices; `campaign_progress.tick` continues, and then starts the first
     stage. Raises CampaignError, QueryError.
     """
-    _expect(campaign, "start", DRAFT, SCHEDULED)
+    expect_startable(campaign)
     device_query.parse(campaign.query)
     campaign.state, campaign.started_at, campaign.stage = RUNNING, now, 0
     audit_log.note(session, who, "campaign start", name(campaign))
     campaign_selection.begin(session, campaign)
     session.flush()
+
+
+def expect_startable(campaign: Campaign) -> None:
+    """Raise CampaignError unless the campaign is a draft or scheduled."""
+    _expect(campaign, "start", DRAFT, SCHEDULED)
 
 
 def pause(session: Session, campaign: Campaign, who: str, reason: str = "") -> None:

@@ -156,7 +156,7 @@ def _cancelled_before(session: Session, device: Device) -> str | None:
 def _words(assignment: Assignment) -> str:
     words = f"{assignment.failure_code} {assignment.failure_msg or ''}".strip()
     if assignment.state == assignment_states.FAILED:
-        if assignment.result_msg != assignment.failure_msg:  # the timeout came later
+        if assignment.result_msg not in (None, assignment.failure_msg):  # a timeout came later
             words += f"; {assignment.result_msg}"
     return words
 
