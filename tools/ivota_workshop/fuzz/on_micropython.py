@@ -55,6 +55,7 @@ def outcomes(name: str, heap_bytes: int = HEAP_BYTES, bits: int = 32) -> dict[st
         command = [*micropython(bits), "-X", f"heapsize={heap_bytes}", "-m", "run_corpus"]
         done = subprocess.run(
             [*command, name, inputs, flash],
+            input="".join(f"{file}\n" for file in sorted(os.listdir(inputs))),
             env={**os.environ, "MICROPYPATH": f"{root}:.frozen"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,8 +1,9 @@
-"""Give every input of a folder to a check, within this interpreter's heap.
+"""Give inputs from a folder to a check, within this interpreter's heap.
 
-micropython -X heapsize=32K run_corpus.py NAME FOLDER FLASH
+micropython -X heapsize=32K run_corpus.py NAME FOLDER FLASH < NAMES
 
-It prints a line for each with its result. `FLASH` is an empty folder for the check's own files.
+Each line of NAMES is the name of an input: a list of them would need part of the heap. It prints a
+line for each with its result. `FLASH` is an empty folder for the check's own files.
 """
 
 import gc
@@ -17,7 +18,8 @@ def main(name, folder, flash):
     check = __import__("fuzz_" + name).check
     known = os.listdir(flash)
     gc.collect()
-    for file in sorted(os.listdir(folder)):
+    for line in sys.stdin:
+        file = line.rstrip("\n")
         try:
             with open(folder + "/" + file, "rb") as opened:
                 data = opened.read()
