@@ -745,6 +745,8 @@ class Volumes:
             yield name, 0x8000 if "." in name or name == "data" else 0x4000, 0
 
     def stat(self, path):
+        if path not in self.SIZES:
+            raise OSError(2)
         return (0x8000, 0, 0, 0, 0, 0, self.SIZES[path], 0, 0, 0)
 
 
@@ -756,3 +758,7 @@ def test_blocks_that_are_counted_twice():
             assert firmware_folder._uncounted("/fw", stat) == more, free
             for other in ((4096, 4096, 511, 0), (512, 512, 1 << 20, 0)):
                 assert firmware_folder._uncounted("/fw", other) == 0
+            # What is free in truth decides, less four blocks and one for the folders.
+            truly = free + more
+            assert firmware_folder._lacks("/fw/0.2.bin", (truly - 5) * 4096) == 0
+            assert firmware_folder._lacks("/fw/0.2.bin", (truly + 5) * 4096) == 36
