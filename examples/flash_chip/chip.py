@@ -8,14 +8,12 @@ import hashlib
 from micropython import const
 
 from ivota import once
+from ivota.file_target import FileTarget
+from ivota.target_base import Target
 
 _BLOCK = const(4096)
 _CHUNK = const(512)
 _SAVE_MASK = const(65535)  # save the position at each multiple of 64 KiB
-
-# They leave the heap with this module.
-Target = once("target_base").Target
-FileTarget = once("file_target").FileTarget
 
 
 class Blocks:

@@ -8,15 +8,13 @@ durable.
 
 from micropython import const
 
-from ivota import once
+from ivota.target_base import Target
 
 _FAT_SYNC = const(65535)  # on FAT durable at each multiple of 64 KiB
 _CHUNK_LEAST = const(512)
 
-Target = once("target_base").Target  # leaves the heap with this module
 
-
-class FileTarget(Target):  # type: ignore[misc, valid-type]
+class FileTarget(Target):
     """A file, with the fields and methods of `Target`, and `file`, which is None until `open`."""
 
     file = None

@@ -9,16 +9,14 @@ import io
 
 from micropython import const
 
-from ivota import once
+from ivota.target_base import Target
 
 _CHUNK = const(512)
 _BLOCK = const(4096)
 _SYNC = const(65535)  # save the position at each multiple of 64 KiB
 
-Target = once("target_base").Target  # leaves the heap with this module
 
-
-class SlotTarget(Target):  # type: ignore[misc, valid-type]
+class SlotTarget(Target):
     """The inactive OTA slot, with the fields and methods of `Target`.
 
     `part` is its partition. A download resumes at `position`; a partial block is erased and
