@@ -52,6 +52,19 @@ def let_go():
         globals().pop(name, None)
 
 
+def own_copy(library):
+    """Import a library for the calling module alone, with which it leaves the heap.
+
+    If the application has imported the library before, return the application's copy instead.
+    """
+    shared = library in sys.modules
+    module = __import__(library, None, None, ("*",))
+    if not shared:
+        del sys.modules[library]
+        sys.modules.pop(library.split(".")[0], None)  # the package of a submodule
+    return module
+
+
 def measure_heap():
     """Set `roomy`, which decides what stays in the heap until it is measured again."""
     global roomy

@@ -1,16 +1,10 @@
 """Send HTTP requests with the library `requests`: the phase that requests missing bytes."""
 
-from sys import modules
-
 from micropython import const
 
-from ivota import OtaError, __version__, again, describe, guarded_socket, once
+from ivota import OtaError, __version__, again, describe, guarded_socket, once, own_copy
 
-_shared = "requests" in modules  # with the application
-import requests  # noqa: E402
-
-if not _shared:
-    del modules["requests"]  # it leaves the heap with this module
+requests = own_copy("requests")
 
 _FAILED = const(-5)
 

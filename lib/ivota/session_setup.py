@@ -2,13 +2,11 @@
 
 from sys import modules
 
-from ivota import guarded_socket, once
+from ivota import guarded_socket, in_place, once, own_copy
 
-_shared = "umqtt.simple" in modules  # with the application
-import umqtt.simple as umqtt  # noqa: E402
-
-if not _shared:
-    del modules["umqtt.simple"], modules["umqtt"]  # this copy belongs to the session
+umqtt = own_copy("umqtt.simple")
+# Whether each session has a copy: nothing else uses it, and the next session loads another one.
+_disposable = not in_place and modules.get("umqtt.simple") is not umqtt
 
 
 def dial(config, topics, on_message):
@@ -55,9 +53,9 @@ def dial(config, topics, on_message):
     except BaseException:
         stream.close()
         raise
-    if not _shared:
-        # Drop 800 bytes that this session no longer needs. The next session loads its own copy.
-        modules.pop(__name__, None)
+    if _disposable:
+        # Free 800 bytes: methods for which a connected session has no use.
         for name in ("__init__", "connect", "subscribe", "set_last_will"):
             setattr(umqtt.MQTTClient, name, None)
+        modules.pop(__name__, None)  # this copy can't connect again
     return stream, client

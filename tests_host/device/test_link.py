@@ -5,6 +5,7 @@ import sys
 import umqtt.simple as umqtt
 from broker import Network, frame, message, text
 
+import ivota
 from ivota import guarded_socket
 from ivota.mqtt_session import Link
 from support import Listener, patched, wait_until
@@ -748,6 +749,17 @@ def test_a_session_has_a_umqtt_of_its_own_and_keeps_what_it_needs():
             settle(link)
             assert link.up and type(link._client) is not first
             link.close()
+            with patched(ivota, in_place=True):  # the module stays, and with it a whole copy
+                settle(link)
+                setup = sys.modules["ivota.session_setup"]
+                whole = setup.umqtt.MQTTClient
+                assert link.up and type(link._client) is whole and whole.connect
+                assert whole is not umqtt.MQTTClient and "umqtt.simple" not in sys.modules
+                link.close()
+                settle(link)
+                assert link.up and type(link._client) is whole
+                assert sys.modules.pop("ivota.session_setup") is setup
+                link.close()
             import umqtt.simple as application
 
             sys.modules.pop("ivota.session_setup", None)
