@@ -36,9 +36,6 @@ class Job:
     After an error that may pass, the job returns to http_request; after one that calls for one
     more download from the first byte, to download_preparation; after an expired URL, to
     url_renewal. Any other error ends it (`failed`).
-
-    Other modules set two more fields: response_check sets `deadline_ms`, how long a block may
-    take, and owner_signature sets `signed`, the header for signed_claims.
     """
 
     def __init__(self, client, push):
@@ -50,6 +47,7 @@ class Job:
         self.firmware = None  # after verification: the push, or a patch's result (patcher)
         self.on_firmware = None  # receives the firmware: `on_firmware`, or an `Installer`
         self.burning = False  # whether the cloud was told that the firmware is being installed
+        self.signed = None  # the signed header, as bytes, until signed_claims has checked it
         self.target = None  # where the bytes go: a `Target`
         self.response = None  # the `Stream` with the server's response
         self.work = None  # the generator with which the phase does its work piece by piece
@@ -61,11 +59,12 @@ class Job:
         self.etag = None  # the ETag of the response, until it is in the checkpoint
         self.skip = 0  # bytes in the response that are on flash already
         self.last_block_at = 0  # when the last block or the response came, in ticks
+        self.deadline_ms = 0  # how long a block may take, in milliseconds (response_check)
         self.fetched = False  # whether a block has arrived
         self.restarted = False  # whether older data on flash was discarded
         self.url_asked = False  # whether a fresh URL was requested since the last block
         self.reasons = {}  # reasons of failed tries, each with its count
-        self.reported_at = 0  # time of the last progress report
+        self.reported_at = 0  # when progress was reported last, in ticks
         self.wait_reason = None  # the reason that was reported last, while the update waits
         failures = client.state.failures and once("failure_record").count(client.state, push.md5)
         if failures:
