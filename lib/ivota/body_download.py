@@ -43,7 +43,7 @@ def step(job):
 
 
 def _finish_block(job, target):
-    """Make a complete block durable, digest it and report it; progress resets the retries."""
+    """End a complete block, and digest and report it if due; it resets the retries."""
     now = job.last_block_at = time.ticks_ms()
     target.end_block()
     if not job.fetched:

@@ -17,7 +17,7 @@ firmware_folder = once("firmware_folder")  # leaves the heap with this module
 
 
 def step(job):
-    """Open the target when the download is due."""
+    """Open the target when the download is due, unless the first bytes must choose it."""
     client = job.client
     push = job.push
     # A trial needs both bundles; a push waits for its end.

@@ -1,7 +1,8 @@
 """Provide the guarded socket that `umqtt.simple` and `requests` use instead of their own.
 
-Both libraries can wait without a limit. Here every wait has a deadline, and TLS is verified before
-a library uses the connection: the library itself sees a plain connection.
+Both libraries can wait without a limit. Here every wait has a deadline. With TLS, a library still
+sees a plain connection: its first write runs the handshake, which verifies the server before any
+data of the library is sent.
 """
 
 import errno

@@ -20,8 +20,8 @@ class Target:
         the last `readinto`, which is None if no data is ready, 0 at the end of the stream
     writer(): return a function (buffer, at, n) that appends `n` bytes of a buffer, from `at` on;
         `position` need not include them before `end_block`
-    end_block(): at `end`, which no call of these two may pass, make the block durable if that is
-        due, and begin the next one
+    end_block(): at `end`, which no call of these two may pass, begin the next block; first flush
+        a file, or save a slot's position, if that is due
     digest_more(most): read back and digest up to `most` bytes; return True if no more are ready
     is_intact(): whether the flash has taken all received bytes, so that only the connection failed
 
@@ -34,7 +34,8 @@ class Target:
     receiver: the phase that takes the first byte of a response
     slot: the label of the OTA slot; None for a file
     position: received bytes
-    durable: how many of them survive a power cut
+    durable: how many of them are on flash. After a power cut, a file's download resumes there, a
+        slot's at the position in its checkpoint
     digested: how many of those are in the digest
     digest: of all bytes: MD5 of a download, SHA-256 of a patch's result
     end: the position at which the current block ends
@@ -67,7 +68,10 @@ class Target:
             json_file.save(self.checkpoint, values)
 
     def stop(self):
-        """Close so that the download can be resumed: all written data is durable then; OSError."""
+        """Close so that the download can be resumed; OSError.
+
+        A file then has all received bytes. A slot's last, incomplete block is downloaded again.
+        """
         self.close()
         if self.position:
             self.save("position", self.position)

@@ -18,7 +18,8 @@ class Job:
     A phase is a module of this package with a function `step(job)`, which does the next bounded
     piece of work and returns True if there is more to do at once. `enter` names the next phase:
 
-    download_preparation: the target is open → http_request
+    download_preparation: the download is due, and its target is open, or the first bytes will
+        choose it → http_request
     http_request: the request for the missing bytes is sent → response_check; they are all on flash
         already → verification
     response_check: the server answers with them → the target's `receiver`: body_download, or
