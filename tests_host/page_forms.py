@@ -26,6 +26,7 @@ class Form:
     """A form as the page shows it."""
 
     action: str
+    method: str
     controls: list[Control] = field(default_factory=list)
 
     def filled(self, press: str = "", **changes: str | bool | None) -> dict[str, str]:
@@ -71,7 +72,7 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         if tag == "form":
-            self._form = Form(given.get("action") or "")
+            self._form = Form(given.get("action") or "", given.get("method") or "get")
             self.forms.append(self._form)
             self._by_id[given.get("id") or ""] = self._form
         elif tag in ("input", "button"):
@@ -121,13 +122,18 @@ class _Reader(HTMLParser):
             self._by_id[owner].controls.append(control)
 
 
-def form(page: str, action: str, *names: str) -> Form:
-    """Return the page's only form with this action and these fields."""
+def forms(page: str) -> list[Form]:
     reader = _Reader()
     reader.feed(page)
     reader.close()
-    alike = [each for each in reader.forms if each.action == action]
-    assert alike, f"no form {action} among {[each.action for each in reader.forms]}"
+    return reader.forms
+
+
+def form(page: str, action: str, *names: str) -> Form:
+    """Return the page's only form with this action and these fields."""
+    there = forms(page)
+    alike = [each for each in there if each.action == action]
+    assert alike, f"no form {action} among {[each.action for each in there]}"
     found = [each for each in alike if {*names} <= {field.name for field in each.controls}]
     assert len(found) == 1, f"{len(found)} of {len(alike)} forms {action} have the fields {names}"
     return found[0]

@@ -142,8 +142,8 @@ def test_the_page_changes_all_devices_that_match_its_search(console, monkeypatch
     def ask(fields=None, status=200, **asked):
         there = "/devices/matching?" + urlencode({**search, **asked})
         page, csrf = console.page, console.page.get("/") and console.page.csrf
-        answer = (page.http.get(there) if fields is None
-                  else page.http.post(there, data={"csrf": csrf, **fields}))  # fmt: skip
+        sent = {"csrf": csrf, "tag": "", **(fields or {})}
+        answer = page.http.get(there) if fields is None else page.http.post(there, data=sent)
         assert answer.status_code == status, answer.text
         return answer.json()
 

@@ -364,9 +364,10 @@ def test_the_page_of_channels(filling: Cloud, keys: Keys, firmware: Callable[...
         def offer(**given: str) -> str:
             return visitor.post(f"{place}/offer", **{"serial": "0", **given})
 
-        assert "form is not complete" in offer(firmware=str(number), share="5", serial="")
+        assert "form is not valid" in offer(firmware=str(number), share="5", serial="")
         assert "is not signed" in offer(firmware=str(plain), share="5")
         assert "1 to 100 percent" in offer(firmware=str(number))
+        assert "Enter a track" in offer(firmware=str(number), share="5", track="")
         wanted = {"firmware": str(number), "share": "25", "track": "beta"}
         offered = offer(**wanted)
         assert "25 % of the boards in the track beta" in offered and "Stop offering" in offered

@@ -62,16 +62,28 @@ def test_nothing_is_lost_by_leaving_something_out(console):
     assert "query is empty" in console.ivota("group", "set", "all", "", code=1)
 
     console.api.tag(number, ["beta"])
-    console.page.get(f"/devices/{number}")
-    assert "The form has no tags" in console.page.send(f"/devices/{number}/tags")
-    assert console.api.device("P/a")["tags"] == ["beta"]
     for field, words in (("query", "query is empty"), ("stop", "or never"), ("least", "value"),
                          ("timeout", "or never"), ("soak", "value"), ("success", "value"),
                          ("start", "when the campaign starts")):  # fmt: skip
-        for value in (None, ""):
-            given = form(console, firmware, **{field: value})
-            assert words in console.page.send("/campaigns/new", 422, **given), field
+        given = form(console, firmware, **{field: ""})
+        assert words in console.page.send("/campaigns/new", 422, **given), field
+    # A choice that the page does not offer is not taken for another one.
+    for field, value, words in (("stop_on", "none", "Choose what counts as failed"),
+                                ("only_outdated", "yes", "Choose for which versions"),
+                                ("start", "then", "Choose when the campaign starts"),
+                                ("start_at", "2100-05-01T03:00", "clear the time")):  # fmt: skip
+        given = form(console, firmware, **{field: value})
+        assert words in console.page.send("/campaigns/new", 422, **given), field
+    # The beginning of a query may match devices that the whole one does not.
+    query = "all " + "-tag:beta " * 200
+    given = form(console, firmware, query=query)
+    assert "more than 1,024 characters" in console.page.send("/campaigns/new", 400, **given)
+    console.page.get(f"/campaigns/new?query={query}")
+    assert console.page.fields("/campaigns/new")["query"] == query
     assert console.api.campaigns() == []
+    # An empty box is sent, too.
+    plan = console.page.post("/campaigns/new", **form(console, firmware, only_outdated=False))
+    assert "only_outdated" in console.page.fields("/campaigns/new") and "1 device would" in plan
 
 
 def leaves(command, path):
@@ -280,7 +292,8 @@ def test_a_draft_starts_with_the_plan_that_was_seen(console):
     shown = console.page.fields(start)
     console.add(["late"])
     assert "The plan has changed" in console.page.send(start, **shown)
-    assert "The plan has changed" in console.page.send(start)  # a page that has shown none
+    assert "form is not complete" in console.page.send(start, 400)
+    assert "The plan has changed" in console.page.send(start, **{**shown, "plan": ""})
     console.refused("plan has changed", console.api.start_campaign, number, seen)
     assert console.api.campaign(number)["state"] == "draft"
     assert "Start: 41 devices" in console.page.get(path)
@@ -805,7 +818,7 @@ def test_accepting_all_is_for_the_devices_on_the_page(console, monkeypatch):
     assert (entry["subject"], entry["detail"]) == ("all pending devices", '{"devices": 3}')
     again = console.page.send("/pending/accept", **shown)
     assert "Accepted 0 devices." in again and len(console.api.audit()) == before + 1
-    assert "form is not complete" in console.page.send("/pending/accept")
+    assert "form is not complete" in console.page.send("/pending/accept", 400)
     wrong = shown | {"devices": "1-zzzzzz"}
     assert "list of devices is not valid" in console.page.send("/pending/accept", **wrong)
     assert len(console.api.devices("pending")) == 2

@@ -7,9 +7,10 @@ import re
 import time
 from types import SimpleNamespace
 
+import page_forms
 import pytest
 import sqlalchemy as sa
-from pages_support import Visitor, let_in
+from pages_support import PASSWORD, Visitor, let_in
 from starlette.requests import Request
 
 from ivota_tools.api_client import Client
@@ -17,7 +18,7 @@ from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.pages import rendering
 from ivota_tools.cloud.pages.page_visit import Visit
-from ivota_tools.cloud.store.models import Assignment, Campaign, Device, Firmware, Member
+from ivota_tools.cloud.store.models import Assignment, Audit, Campaign, Device, Firmware, Member
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware.release import pack
 from ivota_workshop.screenshots import releases, scene
@@ -252,6 +253,42 @@ def test_an_operator_runs_a_campaign(console):
         visitor.get(url)
         assert "Third started" in visitor.post(f"{url}/start")
         assert "is cancelled. The cloud pushes nothing more" in visitor.post(f"{url}/cancel")
+
+
+FILLED = {"password": PASSWORD, "again": PASSWORD, "product": "P", "name": "new",
+          "list": "product,name\nP,new"}  # fmt: skip
+# Fields that a browser may leave out, or that only its password manager reads.
+LEFT_OUT = {"csrf", "everywhere", "next", "name of /account/password",
+            "name of /account/second-factor"}  # fmt: skip
+
+
+def test_a_form_without_one_of_its_fields_changes_nothing(console):
+    """No default takes its place, in any form of the console."""
+    cloud, made = console
+    tried = set()
+    with cloud.database.writing() as session:
+        session.add(Device(product_id="P", device_name="waits", status="pending", first_seen=0.0))
+    with Visitor(cloud.api_url, "admin") as visitor:
+        for page in ("/", f"/devices/{made.device}", "/devices/new", "/campaigns/new",
+                     "/campaigns/groups", "/people", "/account",
+                     "/account/second-factor"):  # fmt: skip
+            visitor.get(page)
+            for form in page_forms.forms(visitor.page.text):
+                names = {each.name for each in form.controls
+                         if each.kind not in (*page_forms.BUTTONS, "checkbox")}  # fmt: skip
+                given = {name: FILLED[name] for name in names & FILLED.keys()}
+                if form.action == "/devices/selected":
+                    given = {"do": "push", f"d{made.device}": "1"}
+                for name in names if form.method == "post" else ():
+                    if {name, f"{name} of {form.action}"} & LEFT_OUT:
+                        continue
+                    sent = form.filled(**{**given, name: None})
+                    assert "form is not complete" in visitor.send(form.action, 400, **sent), name
+                    tried.add(f"{form.action}: {name}")
+    assert len(tried) > 40 and "/pending/accept: newest" in tried, tried
+    with cloud.database.reading() as session:
+        entries = session.scalars(sa.select(Audit.action).where(Audit.who == "admin"))
+        assert set(entries) == {"sign in"}
 
 
 def test_an_operator_names_groups(console, viewer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from .durations import seconds
 
@@ -19,8 +19,10 @@ TIMEOUT = "1d"
 ONLY_OUTDATED = True
 
 NEVER = "never"
-FIRST, LAST = "first", "last"  # the failures of a device that count for the stop rule
-STOPS = (FIRST, LAST)
+# The failures of a device that count for the stop rule.
+FIRST: Final = "first"
+LAST: Final = "last"
+STOPS: tuple[Literal["first", "last"], ...] = (FIRST, LAST)
 
 _STAGE = re.compile(r"([0-9]{1,8}(?:\.[0-9]{1,9})?) ?(%?)")
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(%?)")

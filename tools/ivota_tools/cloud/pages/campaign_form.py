@@ -7,8 +7,10 @@ from ...common import times
 from ..accounts.users import UserError
 from ..api.campaign_schemas import CampaignIn, StageIn
 from ..rollout.device_query import QueryError, expect_words
-from .page_visit import whole
+from .page_visit import one_of, whole
 
+NOW, DRAFT, AT = "now", "draft", "at"
+ON, OFF = "on", "off"  # a box whose empty state is sent, too
 DEFAULTS = {
     "name": "",
     "firmware": "",
@@ -22,12 +24,12 @@ DEFAULTS = {
     "timeout": options.TIMEOUT,
     "at_once": "",
     "per_minute": "",
-    "only_outdated": "on" if options.ONLY_OUTDATED else "",
+    "only_outdated": ON if options.ONLY_OUTDATED else OFF,
     "include_mismatched": "",
-    "start": "now",
+    "start": NOW,
     "start_at": "",
 }
-STARTS = ("now", "draft", "at")
+BOXES = ("include_mismatched",)  # sent only if they are checked
 
 
 def read(given: dict[str, str]) -> CampaignIn:
@@ -39,8 +41,10 @@ def read(given: dict[str, str]) -> CampaignIn:
     firmware_id = whole(given["firmware"])
     if not firmware_id:
         raise UserError("choose the firmware")
-    if given["start"] not in STARTS:
-        raise UserError("choose when the campaign starts")
+    start = one_of((NOW, DRAFT, AT), given["start"], "choose when the campaign starts")
+    if start == NOW and given["start_at"]:
+        raise UserError("start: choose Schedule, or clear the time")
+    outdated = one_of((ON, OFF), given["only_outdated"], "choose for which versions this is")
     return CampaignIn(
         name=given["name"],
         firmware_id=firmware_id,
@@ -49,16 +53,16 @@ def read(given: dict[str, str]) -> CampaignIn:
         success_share=_share(given["success"], "success threshold") or 0.0,
         soak_s=_span(given["soak"], "additional wait") or 0.0,
         stop_share=_share(given["stop"], "stop threshold", never=True),
-        stop_on="first" if given["stop_on"] == options.FIRST else "last",
+        stop_on=one_of(options.STOPS, given["stop_on"], "choose what counts as failed"),
         stop_least=_whole(_filled(given["least"], "minimum finished devices"),
                           "minimum finished devices") or 1,
         timeout_s=_span(given["timeout"], "timeout", never=True),
         active_most=_whole(given["at_once"], "maximum downloads at a time"),
         starts_per_min=_whole(given["per_minute"], "maximum new downloads per minute"),
-        only_outdated=bool(given["only_outdated"]),
+        only_outdated=outdated == ON,
         include_mismatched=bool(given["include_mismatched"]),
-        draft=given["start"] == "draft",
-        start_at=_time(given["start_at"]) if given["start"] == "at" else None,
+        draft=start == DRAFT,
+        start_at=_time(given["start_at"]) if start == AT else None,
     )  # fmt: skip
 
 

@@ -40,11 +40,13 @@ def overview(visit: Visit) -> Response:
 
 def offer(visit: Visit) -> str:
     channel = _channel(visit)
-    track, share = visit.said("track", 128) or "stable", whole(visit.said("share"))
+    track, share = visit.said("track", 128), whole(visit.said("share"))
     number = whole(visit.said("firmware"))
     serial = visit.said("serial", 20)
+    if not track:
+        raise FirmwareError(422, "enter a track")
     if not (serial.isascii() and serial.isdigit()):
-        raise FirmwareError(422, "the form is not complete: reload the page, and try again")
+        raise FirmwareError(422, "the form is not valid: reload the page, and try again")
     publication.offer(
         channel,
         visit.database,

@@ -70,13 +70,13 @@ def add(visit: Visit) -> Response:
 
 def _wifi(visit: Visit) -> Wifi | None:
     """Return the network for the board.json, or None if none was entered. Raises WifiError."""
-    ssid, password = visit.said("wifi"), visit.form.get("wifi_password", "")
+    ssid, password = visit.said("wifi"), visit.raw("wifi_password")
     return wifi_network.section(ssid, password) if ssid or password else None
 
 
 def add_list(visit: Visit) -> Response:
     """Add all devices of a list or none; return their board.json files, only once, in a ZIP."""
-    text = visit.form.get("list", "")
+    text = visit.raw("list")
     try:
         rows, networks = device_list.read(text)
         orders = [DeviceIn(**each) for each in rows]

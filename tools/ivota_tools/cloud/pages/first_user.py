@@ -39,10 +39,10 @@ def set_up(visit: Visit) -> Response:
 
 
 def make_first(visit: Visit) -> Response:
-    name, password = visit.said("name", 256), visit.form.get("password", "")
+    name, password = visit.said("name", 256), visit.raw("password")
     _expect(visit)
     try:
-        if password != visit.form.get("again", ""):
+        if password != visit.raw("again"):
             raise UserError("the passwords do not match")
         with visit.database.writing() as session:
             if users.any_user(session):  # two people with the same link

@@ -70,7 +70,7 @@ def _page(
 def put(visit: Visit) -> Response:
     """Create a group, or change the group with that name."""
     name, query, interval = visit.said("name"), visit.said("query"), visit.said("interval")
-    if visit.said("look"):
+    if visit.sent("look"):
         return _page(visit, name, query, interval)
     try:
         order = GroupIn(name=name, query=query, report_interval_s=_interval(interval))

@@ -17,7 +17,7 @@ from ..rollout import campaign_rules
 from ..rollout.campaign_actions import CampaignError
 from ..store.models import Campaign, Firmware, Group
 from . import fleet_queries
-from .campaign_form import DEFAULTS, read, terms
+from .campaign_form import BOXES, DEFAULTS, read, terms
 from .firmware import uploaded
 from .fleet_queries import Wanted
 from .formatting import refusal, sentence
@@ -36,18 +36,19 @@ def routes(setting: Setting) -> list[BaseRoute]:
 
 
 def new(visit: Visit) -> Response:
-    given = {name: visit.asked(name, default) for name, default in DEFAULTS.items()}
+    # Not cut off: a query is narrower than its beginning.
+    given = {name: visit.asked(name, default, 65536) for name, default in DEFAULTS.items()}
     return _form(visit, given)
 
 
 def create(visit: Visit) -> Response:
     """Show the plan first; create the campaign if the second submission has the same plan."""
-    given = {name: visit.said(name) for name in DEFAULTS}
+    given = {name: visit.sent(name) if name in BOXES else visit.said(name) for name in DEFAULTS}
     try:
         order = read({**given, "name": given["name"] or _named(visit, given["firmware"])})
-        if visit.said("look") or not visit.said("plan"):
+        if visit.sent("look") or not visit.sent("plan"):
             return _reviewed(visit, given, order)
-        order.plan = visit.said("plan", 64)
+        order.plan = visit.sent("plan", 64)
         number = campaigns.create(visit.database, order, visit.who)
         with visit.database.reading() as session:
             campaign = session.get_one(Campaign, number)

@@ -45,10 +45,10 @@ def account(visit: Visit) -> Response:
 def change_password(visit: Visit) -> str:
     """Change the password. Requires the old one, and signs every other browser out."""
     assert visit.signed
-    password = visit.form.get("password", "")
-    if password != visit.form.get("again", ""):
+    password = visit.raw("password")
+    if password != visit.raw("again"):
         raise UserError("the new passwords do not match")
-    user = expect_password(visit, visit.form.get("old", ""))
+    user = expect_password(visit, visit.raw("old"))
     with visit.database.writing() as session:
         user = session.merge(user)
         users.set_password(session, user, password, visit.who, keep=visit.signed.sign_in.id)

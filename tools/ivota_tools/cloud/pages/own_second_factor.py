@@ -55,7 +55,7 @@ def enable(visit: Visit) -> Response:
     try:
         if visit.signed.sign_in.user.by_provider:
             raise UserError("the identity provider manages your second factor", 409)
-        user = expect_password(visit, visit.form.get("password", ""))
+        user = expect_password(visit, visit.raw("password"))
         if user.second_factor:
             raise UserError("you already have a second factor", 409)
         with visit.database.writing() as session:
@@ -67,7 +67,7 @@ def enable(visit: Visit) -> Response:
 
 
 def disable(visit: Visit) -> str:
-    user = expect_password(visit, visit.form.get("password", ""))
+    user = expect_password(visit, visit.raw("password"))
     with visit.database.writing() as session:
         second_factor.disable(session, session.merge(user), visit.who)
     return "The second factor is off."

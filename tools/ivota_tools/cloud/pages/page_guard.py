@@ -75,7 +75,7 @@ def route(
         if not hashes:
             return await run_in_threadpool(answer, request, form)
         visit = Visit(setting, request, None, form)
-        known = visit.known_word(visit.said("name", 256))
+        known = visit.known_word(visit.form.get("name", "").strip())
         limiter = setting.hashing_known if known else setting.hashing
         if limiter.statistics().tasks_waiting >= HASHES_WAITING:
             raise HTTPException(503, "Too many people are signing in. Try again in a minute.")

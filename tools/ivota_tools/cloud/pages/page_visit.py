@@ -8,15 +8,16 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from anyio import CapacityLimiter
 from sqlalchemy import Select
 from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -24,7 +25,7 @@ from ..accounts.authorization import Signed
 from ..accounts.identity_provider import IdentityProvider
 from ..accounts.roles import ADMIN, OPERATOR
 from ..accounts.token_guess_delay import WrongTries
-from ..accounts.users import digest, tidy
+from ..accounts.users import UserError, digest, tidy
 from ..board_config import BoardConfig
 from ..channel.channel_files import ServedChannel
 from ..sse_response import Places
@@ -42,6 +43,7 @@ HASHES_MOST = 2  # passwords that are verified at a time
 NOTE = "ivota-note"  # the cookie with the message that the next page shows
 KNOWN = "ivota-known"  # the cookie of a browser that has signed in before
 KNOWN_S = 400 * 86400  # the longest time that browsers keep a cookie
+Choice = TypeVar("Choice", bound=str)
 FORM = "ivota-form"  # the cookie that forms are bound to before sign-in
 
 
@@ -170,9 +172,31 @@ class Visit:
         """Return the requested page of the query's rows."""
         return page(session, query, order, self.asked("page"), length, count)
 
+    def raw(self, name: str) -> str:
+        """Return a field that the page's form always has, exactly as the user has entered it.
+
+        No default replaces a missing field: its user would not have seen it. Raises
+        HTTPException.
+        """
+        if name not in self.form:
+            raise HTTPException(400, "This form is not complete. Reload the page and try again.")
+        return self.form[name]
+
     def said(self, name: str, most: int = 1024) -> str:
-        """Return a field of the form."""
-        return self.form.get(name, "")[:most].replace("\0", "").strip()
+        """Return such a field without blanks around it. Raises HTTPException if it is too long:
+        what is left of a query may mean other devices.
+        """
+        text = self.raw(name).replace("\0", "").strip()
+        if len(text) > most:
+            words = f"The field “{name}” has more than {most:,} characters. Shorten it."
+            raise HTTPException(400, words)
+        return text
+
+    def sent(self, name: str, most: int = 1024) -> str:
+        """Return a field that a browser may leave out: a button that was not pressed, or a box
+        that is not checked. "" must be the careful choice.
+        """
+        return self.said(name, most) if name in self.form else ""
 
     @property
     def form_word(self) -> str:
@@ -244,6 +268,14 @@ def _note(request: Request) -> tuple[str, bool]:
         return str(text), bool(bad)
     except (ValueError, TypeError, RecursionError):
         return "", False
+
+
+def one_of(choices: Iterable[Choice], text: str, problem: str) -> Choice:
+    """Return the text if it is one of a form's choices. Raises UserError otherwise."""
+    for each in choices:
+        if each == text:
+            return each
+    raise UserError(problem)
 
 
 def whole(text: str) -> int:

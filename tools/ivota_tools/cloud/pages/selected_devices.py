@@ -68,7 +68,7 @@ def selected(visit: Visit) -> str:
     )
     order = _order(visit, chosen)
     part = _act(visit, order, ids)
-    devices, tag = counted(part.devices, "device"), visit.said("tag", 256)
+    devices, tag = counted(part.devices, "device"), visit.said("tag")
     words = DONE[order.action].format(devices=devices, tag=tag, firmware=_version(visit))
     return _and_skipped(words, part)
 
@@ -93,8 +93,8 @@ def act_on_part(visit: Visit) -> Response:
 
     choice = Choice("devices that match a search", {"search": wanted.words}, still)
     try:
-        ids = unpacked(visit.form.get("devices", ""), PART)
-        part = _act(visit, _order(visit, choice), ids, whole(visit.said("entry")) or None)
+        ids = unpacked(visit.raw("devices"), PART)
+        part = _act(visit, _order(visit, choice), ids, whole(visit.sent("entry")) or None)
     except REFUSALS as error:
         return JSONResponse({"detail": sentence(str(error))}, 422)
     return JSONResponse(part._asdict())
@@ -115,8 +115,6 @@ def pending(session: Session, now: float) -> Pending:
 
 def accept_pending(visit: Visit) -> str:
     """Accept those of the devices on the page that are still pending."""
-    if not {"devices", "newest"} <= visit.form.keys():
-        raise UserError("the form is not complete: reload the page, and try again")
     newest = _time(visit)
 
     def still(session: Session, now: float) -> Sequence[ColumnElement[bool]]:
@@ -124,7 +122,7 @@ def accept_pending(visit: Visit) -> str:
 
     gone = "the device is no longer pending"
     order = Order(Choice("all pending devices", {}, still, gone), ACCEPT)
-    ids = unpacked(visit.form["devices"], PENDING_MOST)
+    ids = unpacked(visit.raw("devices"), PENDING_MOST)
     changed, entry, skipped = 0, None, Counter[str]()
     for at in range(0, len(ids), PART):
         part = _act(visit, order, ids[at : at + PART], entry)
@@ -139,7 +137,7 @@ def accept_pending(visit: Visit) -> str:
 
 
 def _order(visit: Visit, choice: Choice) -> Order:
-    action, tag = visit.said("do"), visit.said("tag", 256)
+    action, tag = visit.sent("do"), visit.said("tag")
     if action == TAG and not tag:
         raise UserError("enter a tag")
     if action == TAG:
@@ -159,7 +157,7 @@ def _act(visit: Visit, order: Order, ids: Sequence[int], entry: int | None = Non
 
 def _version(visit: Visit) -> str:
     """Return the version of the form's firmware, "" if it has none."""
-    number = whole(visit.said("firmware"))
+    number = whole(visit.sent("firmware"))
     with visit.database.reading() as session:
         return firmware_store.find(session, None, number, None).version if number else ""
 

@@ -59,8 +59,8 @@ def _form(visit: Visit, status: int, onward: str, name: str = "", problem: str =
 
 def sign_in(visit: Visit) -> Response:
     """Respond alike, and equally slowly, to an unknown name and to a wrong password."""
-    name, password = visit.said("name", 256), visit.form.get("password", "")
-    onward = safe_next(visit.said("next") or "/")
+    name, password = visit.said("name", 256), visit.raw("password")
+    onward = safe_next(visit.sent("next") or "/")
 
     def again(words: str, status: int) -> Response:
         return _form(visit, status, onward, name, words)
@@ -88,7 +88,7 @@ def sign_in(visit: Visit) -> Response:
 
 def enter_code(visit: Visit) -> Response:
     """Check the second factor of a browser that has sent the right password."""
-    ticket, onward = visit.said("ticket"), safe_next(visit.said("next") or "/")
+    ticket, onward = visit.said("ticket"), safe_next(visit.sent("next") or "/")
     now = time.time()
     with visit.database.writing() as session:
         user = second_factor.ticket_user(visit.setting.secret, session, ticket, now)
@@ -133,7 +133,7 @@ def enter(visit: Visit, user: User, onward: str, words: str = "") -> Response:
 
 def sign_out(visit: Visit) -> Response:
     assert visit.signed
-    everywhere = bool(visit.said("everywhere"))
+    everywhere = bool(visit.sent("everywhere"))
     with visit.database.writing() as session:
         user = session.merge(visit.signed.sign_in.user, load=False)
         users.sign_out(session, user, None if everywhere else visit.signed.sign_in.id)

@@ -65,8 +65,8 @@ def _people(visit: Visit, status: int, made: str = "", token: str = "", problem:
 
 def add_user(visit: Visit) -> str:
     with visit.database.writing() as session:
-        user = users.create(session, visit.said("name", 256), visit.form.get("password", ""),
-                            visit.said("role", 16), time.time(), visit.who)  # fmt: skip
+        user = users.create(session, visit.said("name", 256), visit.raw("password"),
+                            visit.said("role"), time.time(), visit.who)  # fmt: skip
         return f"{user.name} can now sign in with the role {user.role}."
 
 
@@ -80,14 +80,14 @@ def _user(session: Session, number: int) -> User:
 def change_role(visit: Visit) -> str:
     with visit.database.writing() as session:
         user = _user(session, visit.number("id"))
-        users.set_role(session, user, visit.said("role", 16), visit.who)
+        users.set_role(session, user, visit.said("role"), visit.who)
         return f"{user.name} now has the role {user.role}: {roles.MEANS[user.role]}."
 
 
 def reset_password(visit: Visit) -> str:
     with visit.database.writing() as session:
         user = _user(session, visit.number("id"))
-        users.set_password(session, user, visit.form.get("password", ""), visit.who)
+        users.set_password(session, user, visit.raw("password"), visit.who)
         return f"{user.name} has a new password and is signed out everywhere."
 
 
@@ -110,7 +110,7 @@ def add_token(visit: Visit) -> Response:
     name = visit.said("name", 256)
     try:
         with visit.database.writing() as session:
-            _, word = tokens.create_token(session, name, visit.said("role", 16), visit.who)
+            _, word = tokens.create_token(session, name, visit.said("role"), visit.who)
     except REFUSALS as error:
         return _people(visit, 422, problem=sentence(str(error)))
     return _people(visit, 200, made=name, token=word)
