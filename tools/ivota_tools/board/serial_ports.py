@@ -11,10 +11,15 @@ from ivota_tools.board.errors import BoardError
 
 def find_port(port: str | None) -> str:
     """Return the given serial port, or the port of the only board on USB."""
+    if port == "":
+        raise BoardError(
+            "the port is empty. Specify one with --port, or leave out --port to use the only "
+            "board on USB"
+        )
     need_mpremote()
     from serial.tools import list_ports
 
-    if port:
+    if port is not None:
         return port
     boards = [each for each in sorted(list_ports.comports()) if each.vid is not None]
     if len(boards) == 1:
