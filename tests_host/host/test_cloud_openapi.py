@@ -1,7 +1,9 @@
 """The HTTP API keeps to its own description, whatever it is asked (schemathesis)."""
 
 import json
+import re
 
+import httpx
 import postgres_support
 import pytest
 import schemathesis
@@ -77,8 +79,6 @@ def test_every_answer_is_as_described(cloud, described):
 
 
 def test_the_description_names_all_there_is(cloud):
-    import httpx
-
     found = json.loads(httpx.get(f"{cloud.api_url}/api/v1/openapi.json", timeout=WAIT_S).text)[
         "paths"
     ]
@@ -92,3 +92,22 @@ def test_the_description_names_all_there_is(cloud):
         "GET /api/v1/audit",
     ):
         assert each in operations
+
+
+def test_a_body_that_is_no_object_is_said_in_a_sentence(cloud):
+    url, headers = cloud.api_url, {"Authorization": f"Bearer {local_token(cloud.folder)}"}
+    found = httpx.get(f"{url}/api/v1/openapi.json", timeout=WAIT_S).json()["paths"]
+    tried = 0
+    for path, methods in found.items():
+        for method, described in methods.items():
+            if "application/json" not in described.get("requestBody", {}).get("content", {}):
+                continue
+            for body, words in (("[]", "must be a JSON object"), ('"x"', "must be a JSON object"),
+                                ("{", "is not valid JSON")):  # fmt: skip
+                there = url + re.sub(r"{\w+}", "1", path)
+                sent = {**headers, "Content-Type": "application/json"}
+                answer = httpx.request(method, there, content=body, headers=sent, timeout=WAIT_S)
+                said = answer.status_code, answer.json()["detail"]
+                assert said == (422, f"request body: {words}"), (method, path, body)
+                tried += 1
+    assert tried > 30

@@ -57,7 +57,8 @@ def make_app(*routers: APIRouter) -> FastAPI:
     def not_understood(_request: Request, error: RequestValidationError) -> JSONResponse:
         # FastAPI's own list would contain the input, which JSON may be unable to represent.
         wrong = [
-            f"{validation_messages.field(each)}: {validation_messages.text(each)}"
+            (validation_messages.field(each) or "request body")
+            + f": {validation_messages.text(each)}"
             for each in error.errors()
         ]
         detail = "; ".join(wrong).encode(errors="replace").decode()
