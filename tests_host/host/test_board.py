@@ -226,7 +226,7 @@ def test_ctrl_c_during_install_changes_nothing(board, tree, config):
 def test_foreign_main_is_refused_then_kept_then_put_back(board, tree, config):
     before = board.files()
     result = ivota_board(board, "install", "--config", config, code=1)
-    assert "/main.py on the board is not from ivota" in result["error"]
+    assert "the board has its own /main.py" in result["error"]
     assert "--force" in result["error"]
     assert board.files() == before
     board.wait_printed("running[^$]*running")  # it was stopped to look, and goes on
@@ -244,7 +244,7 @@ def test_foreign_main_is_refused_then_kept_then_put_back(board, tree, config):
 @board_with(files={"/main.py": b"x = 1\n", "/main.py.bak": b"x = 0\n"})
 def test_a_backup_is_never_overwritten(board, tree, config):
     result = ivota_board(board, "install", "--config", config, "--force", code=1)
-    assert "/main.py.bak already exists on the board" in result["error"]
+    assert "the board already has /main.py.bak" in result["error"]
     assert board.read("/main.py") == b"x = 1\n"
     assert board.read("/main.py.bak") == b"x = 0\n"
 

@@ -206,7 +206,7 @@ def test_a_query_starts_and_ends_updates(console, monkeypatch):
     console.upload("0.3", "lamp", b"other")
     push = "push", "0.3", "--application", "pump", "--where", OLD
     for words in (["--wait"], ["--new"], ["--timeout", "1"]):
-        assert "not possible" in console.ivota(*push, *words, "--yes", code=1)
+        assert "cannot be used with --where" in console.ivota(*push, *words, "--yes", code=1)
     assert "(lamp, pump)" in console.ivota("push", "0.3", "--where", OLD, "--yes", code=1)
     assert "does not exist" in console.ivota("push", "9", "--where", OLD, "--yes", code=1)
     console.ivota("device", "set", "a", "--application", "lamp")

@@ -193,7 +193,7 @@ def test_users_come_and_go(tmp_path):
 
         first = ("create", "boss", "--role", "admin")
         assert "10 to 256 characters" in run(*first, code=1, password="short")
-        assert "boss can sign in as admin" in run(*first, password="a sentence is good")
+        assert "boss can sign in with the role admin" in run(*first, password="a sentence is good")
         run("create", "Eyes", "--role", "viewer", password="a sentence is good")
         run("role", "eyes", "operator")
         assert json.loads(run("list", "--json"))[1]["role"] == "operator"

@@ -522,7 +522,8 @@ def test_the_commands(tmp_path: Path, keys: Keys, site: Channel) -> None:
     with Cloud(tmp_path / "cloud", channels=[mirror(keys)]) as cloud:
         where = {"IVOTA_URL": cloud.api_url}
         assert (
-            "nothing has been published in it" in run("channel", "cloud", "status", env=where)[1]
+            "nothing has been published in this channel"
+            in run("channel", "cloud", "status", env=where)[1]
         )
         code, said = run("channel", "cloud", "upload", site.folder, env=where)
         assert code == 0 and "serial 3, expires 20" in said and "a mirror" in said

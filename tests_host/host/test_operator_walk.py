@@ -102,7 +102,7 @@ def test_a_board_json_is_complete_and_the_cloud_learns_no_password(console, tmp_
     file = tmp_path / "board.json"
     add = "device", "add", "P/one", "--wifi", "hall", "--out", file
     said = console.ivota(*add, IVOTA_WIFI_PASSWORD=word)
-    assert "is complete; its mqtt.host is this machine itself" in said
+    assert "is complete; its mqtt.host refers to this machine" in said
     assert json.loads(file.read_text())["wifi"] == {"ssid": "hall", "password": word}
     assert "needs the Wi-Fi network" in console.ivota("device", "add", "P/two", "--out",
                                                       tmp_path / "2.json")  # fmt: skip

@@ -267,7 +267,7 @@ def test_a_device_is_told_and_its_page_says_by_which_group(console):
         found = api.why(number)
         assert (found["group_interval_s"], found["interval_group"]) == (60, "slow")
         said = console.ivota("devices", "P/board")
-        assert "the group slow sets a report every 1min, but the cloud has not" in said
+        assert "the group slow sets the report interval to 1min, but the cloud has not" in said
 
         def told():
             board.publish(own)

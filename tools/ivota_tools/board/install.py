@@ -152,15 +152,15 @@ def _foreign(found: dict[str, Any], own: dict[str, bytes], force: bool) -> list[
     ]
     if foreign and not force:
         raise BoardError(
-            f"{' and '.join(foreign)} on the board is not from ivota. Nothing was changed. Use "
-            "--force to rename it to .bak and install ivota's version. To keep using it, "
-            "install only the package: `mpremote mip install ./package.json`"
+            f"the board has its own {' and '.join(foreign)}. Nothing was changed. Use "
+            "--force to keep your version as .bak and install ivota's version. To keep using your "
+            "version, install only the package: `mpremote mip install ./package.json`"
         )
     taken = [f"{name}.bak" for name in foreign if f"{name[1:]}.bak" in names_in(found, "/")]
     if taken:
         raise BoardError(
-            f"{' and '.join(taken)} already exists on the board and would be lost. Save a copy, "
-            f"and delete it: `mpremote fs rm :{taken[0]}`"
+            f"the board already has {' and '.join(taken)}, and --force would overwrite that. "
+            f"Save a copy, then delete: `mpremote fs rm {' '.join(f':{each}' for each in taken)}`"
         )
     return [[name, f"{name}.bak"] for name in foreign]
 

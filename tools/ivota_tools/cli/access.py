@@ -39,7 +39,9 @@ def token_remove(name: str, yes: Yes = False, as_json: AsJson = False) -> None:
         for each in client.tokens():
             if each["name"] == name:
                 sure(
-                    f"Revoke the token {name}? Programs that use it stop working.", yes, "revoked"
+                    f"Revoke the token {name}? Programs that use it will stop working.",
+                    yes,
+                    "revoked",
                 )
                 client.remove_token(each["id"])
                 return show(each, as_json, "{name} removed".format_map)

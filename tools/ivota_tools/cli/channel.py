@@ -198,7 +198,7 @@ def refresh(
         typer.Option(
             min=0,
             metavar="SERIAL",
-            help="Highest serial number of an index that boards have read; the new one is higher.",
+            help="Highest serial number that boards have read; the new index gets a higher one.",
         ),
     ] = 0,
     as_json: AsJson = False,

@@ -37,10 +37,10 @@ def show_served(channel: Json) -> None:
         for track, offered in channel["tracks"].items()
     }
     serial = channel["serial"]
-    how = "the cloud fills it" if channel["fills"] else "a mirror"
+    how = "published by the cloud" if channel["fills"] else "mirrored by the cloud"
     say(f"{channel['url']} ({how}, keys {', '.join(channel['keys'])})")
     if serial is None:
-        say("nothing has been published in it yet")
+        say("nothing has been published in this channel yet")
     else:
         show_index(Index(channel["product"], serial, channel["expires"], tracks), False)
 
@@ -92,7 +92,7 @@ def step_table(steps: Sequence[Step]) -> Table:
     for step in steps:
         then = f"update to {step.release.version}" if step.release else "keep it"
         if step.file and step.file is not step.release:
-            then += " by a delta"
+            then += " with a delta"
         table.add_row(
             cell(step.track),
             cell(step.target or ""),

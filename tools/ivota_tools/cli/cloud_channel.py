@@ -66,16 +66,16 @@ def offer(
     share: Annotated[
         int | None,
         typer.Option(
-            help="Percentage of boards that get this version. Default: that of the current "
-            "offer, or 100 for a new one."
+            help="Percentage of boards that get this version. Default: the percentage of the "
+            "current offer, or 100 for a new offer."
         ),
     ] = None,
     not_before: Annotated[
         datetime | None,
         typer.Option(
             formats=options.TIME_FORMATS,
-            help="Earliest time, in UTC, to install this version. Default: that of the current "
-            "offer; a past time removes it.",
+            help="Earliest time, in UTC, to install this version. Default: the time of the "
+            "current offer; a time in the past removes this limit.",
         ),
     ] = None,
     deltas: Annotated[

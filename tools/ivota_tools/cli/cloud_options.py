@@ -108,7 +108,7 @@ StoreUrl = Annotated[
     str | None, _option("URL", "URL of a CDN in front of the store, from which devices download.")
 ]
 StoreKeyId = Annotated[
-    str | None, _option("ID", "CloudFront's id for the key in --store-key-file.")
+    str | None, _option("ID", "CloudFront's ID of the key in --store-key-file.")
 ]
 StoreKeyFile = Annotated[
     Path | None, _option("FILE", "File with the private RSA key (PEM) that signs the CDN's URLs.")

@@ -48,7 +48,11 @@ def ddi_token_remove(name: str, yes: Yes = False, as_json: AsJson = False) -> No
     with Client() as client:
         for each in client.ddi_tokens():
             if each["name"] == name:
-                sure(f"Revoke the token {name}? Its devices get no more updates.", yes, "revoked")
+                sure(
+                    f"Revoke the token {name}? Its devices will get no more updates.",
+                    yes,
+                    "revoked",
+                )
                 client.remove_ddi_token(each["id"])
                 return show(each, as_json, "{name} removed".format_map)
     fail(f"DDI token {name!r} does not exist: list the tokens with `ivota ddi-token list`")

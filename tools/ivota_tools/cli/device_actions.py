@@ -68,7 +68,7 @@ def secret(
             sure(f"Remove the secret of {device}? The device can no longer sign in.", yes)
             found = client.remove_secret(number)
     does = (
-        "signs in with this secret, if the cloud runs with --sign-in"
+        "must sign in with this secret if the cloud runs with --sign-in"
         if value
         else "has no secret, and cannot sign in"
     )
@@ -103,7 +103,7 @@ def accept(
     if names is None:
         assert query is not None
         return bulk_actions.act(
-            query, "accept", "accepted", question="Accept {} into the fleet?",
+            query, "accept", "accepted", question="Accept {}?",
             yes=yes, dry_run=dry_run, as_json=as_json,
         )  # fmt: skip
     with Client() as client:

@@ -180,7 +180,7 @@ def interval_line(device: Json, explained: Json) -> str:
     seconds = explained.get("group_interval_s")  # missing in an older cloud
     if not seconds:
         return ""
-    words = f"the group {explained['interval_group']} sets a report every {short(seconds)}"
+    words = f"the group {explained['interval_group']} sets the report interval to {short(seconds)}"
     if device["report_interval_s"] == seconds:
         return words
     return f"{words}, but the cloud has not told the device yet"

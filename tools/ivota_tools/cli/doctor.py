@@ -190,7 +190,7 @@ def _ready(socket_path: Path) -> str | None | Finding:
     """
     if not os.access(socket_path.parent, os.X_OK):
         advice = "run this as the cloud's user, or as root"
-        return Finding("cloud", NOTE, f"this user cannot use {socket_path}", advice)
+        return Finding("cloud", NOTE, f"this user cannot access {socket_path}", advice)
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_path))) as client:
             answer = client.get("http://localhost/readyz", timeout=READY_S).json()
@@ -224,7 +224,7 @@ def _ports(ports: Mapping[int, str]) -> Iterator[Finding]:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                advice = f"choose another with {option}, or end the program that uses it"
+                advice = f"choose another with {option}, or stop the program that uses it"
                 yield Finding(f"port {port}", BAD, error.strerror or str(error), advice)
                 continue
         yield Finding(f"port {port}", GOOD, "free")

@@ -85,7 +85,7 @@ def _public(cloud: Json) -> Finding:
         words = f"{url}/files/ answers {answer.status_code}, so it is not an ivota cloud"
         return Finding(what, BAD, words, "correct --public-url, or make the proxy forward /files/")
     if urlsplit(url).hostname in LOOPBACK:
-        advice = "for boards on other machines: --host 0.0.0.0 --public-url http://ADDRESS:PORT"
+        advice = "for boards on the network: --host 0.0.0.0 --public-url http://ADDRESS:PORT"
         return Finding(what, NOTE, f"only this machine can reach {url}", advice)
     return Finding(what, GOOD, f"{url} answers this machine")
 

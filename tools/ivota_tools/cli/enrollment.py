@@ -68,8 +68,8 @@ def add(
     _write(out_file, _joined(made["board"], network))
     if as_json:
         return print_json(made)
-    say(f"{made['device']['device']} added; {out_file} {_to_do([made['board']])}, then")
-    say(f"ivota board install --config {out_file}")
+    say(f"{made['device']['device']} added; {out_file} {_to_do([made['board']])}")
+    say(f"next: ivota board install --config {out_file}")
 
 
 @device.command("import")
@@ -145,7 +145,7 @@ def _to_do(boards: list[Json]) -> str:
         words = "needs the Wi-Fi network"
         words += f" ({lacking} of {len(boards)})" if lacking < len(boards) else ""
     if any(board.get("mqtt", {}).get("host") in LOOPBACK for board in boards):
-        words += "; its mqtt.host is this machine itself: change it, or boards cannot connect"
+        words += "; its mqtt.host refers to this machine: change it, or boards cannot connect"
     if any(board.get("http", {}).get("ca") for board in boards):
         words += "; copy the certificate authority to the board as /ca.pem"
     return words

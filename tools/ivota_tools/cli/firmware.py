@@ -36,8 +36,8 @@ def keygen(
         print_json({"private": str(file), "public": str(public), "key": made.id})
         return
     say(f"private  {file}: keep this file secret, and keep a backup of it")
-    say(f"public   {public}: copy it to the boards and name it in /ivota.json: in `keys`, or")
-    say("         only in `channel.keys` if a cloud has the private key, for --channel-key")
+    say(f"public   {public}: copy it to the boards, and add its path to `keys` in /ivota.json, or")
+    say("         only to `channel.keys` if a cloud uses the private key as --channel-key")
     say(f"key      {made.id}")
 
 
@@ -63,13 +63,16 @@ def verify(
         keys = [load_public(path) for path in key]
         signed_file.verify(file.read_bytes(), keys)
         if base and not made.patch:
-            fail(f"{file} is not a delta: --base needs one")
+            fail(f"{file} is not a delta: omit --base")
         result_too = bool(made.patch and (base or not made.patch.base_size))
         if made.patch and result_too:
             whole = release.apply_patch(file, base)
             inner = signed_file.verify(whole, keys).header
             if (inner.version, inner.kind) != (made.version, made.patch.kind):
-                fail(f"{file} produces the {inner.kind} {inner.version}, but is signed as another")
+                fail(
+                    f"{file} is signed for the {made.patch.kind} {made.version}, but produces the "
+                    f"{inner.kind} {inner.version}"
+                )
     if as_json:
         print_json(views.release_json(made))
         return

@@ -51,7 +51,7 @@ def push(
     if devices is None:
         assert where is not None
         if new or wait or timeout is not None:
-            fail("with --where, --new, --wait and --timeout are not possible")
+            fail("--new, --wait and --timeout cannot be used with --where")
         with Client() as client:
             chosen = _find_firmware(client, version, application)
         of = f" of {chosen['application']}" if chosen["application"] else ""

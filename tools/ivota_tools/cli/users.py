@@ -20,7 +20,7 @@ def create(name: str, role: Role = "operator", as_json: AsJson = False) -> None:
     """Create a user. Set IVOTA_PASSWORD to skip the password prompt."""
     with Client() as client:
         found = client.create_user(name, _password(), role)
-        show(found, as_json, "{name} can sign in as {role}".format_map)
+        show(found, as_json, "{name} can sign in with the role {role}".format_map)
 
 
 @user.command("list")

@@ -36,7 +36,7 @@ class Aside:
         """Raise BoardError if a version is on trial, because each reset would count against it."""
         if self._board.ask(on_board_aside.in_trial, state=STATE):
             self._board.go_on()
-            raise BoardError("a version is on trial on this board: try again after the trial")
+            raise BoardError("this board is running a trial: try again when the trial has ended")
 
     def begin(self) -> dict[str, Any]:
         """Move aside what the test will write to; return the board's own configuration.
@@ -74,9 +74,9 @@ class Aside:
         )
         board.reset()
         if differ:
-            raise Failed(f"changed by the test: {', '.join(differ)}")
+            raise Failed(f"the test changed these files: {', '.join(differ)}")
         files = sum(1 for rest in before.values() if rest)
-        return f"all {files} files are as they were, by size and CRC-32"
+        return f"all {files} files are unchanged, by size and CRC-32"
 
     def _sums(self) -> list[Any]:
         found: list[Any] = self._board.ask(on_board_aside.checksums, folder="")

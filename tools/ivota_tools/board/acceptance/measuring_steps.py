@@ -42,7 +42,7 @@ def find_reset(rig: Rig) -> Seen:
     """Find out how this computer can reset the board, and which cause the board reports."""
     by = rig.resets.find()
     cause = rig.ask(on_board_measure.prompt)["reset_cause"]
-    return f"{by} resets it; reset cause {cause}", {"by": by, "reset_cause": cause}
+    return f"{by} can reset the board; reset cause {cause}", {"by": by, "reset_cause": cause}
 
 
 def heap(rig: Rig) -> Seen:
@@ -103,7 +103,7 @@ def from_log(rig: Rig) -> Seen:
     values["starts"] = [[each["version"], each["cause"]] for each in starts]
     counts = sorted(Counter(each["cause"] for each in starts).items())
     by_cause = ", ".join(f"{number} by reset cause {cause}" for cause, number in counts)
-    words.append(f"it started {len(starts)} times: {by_cause}")
+    words.append(f"the application started {len(starts)} times: {by_cause}")
     stacks = [each["stack"] for each in starts if each["stack"] is not None]
     if stacks:
         values["stack_at_start"] = max(stacks)
@@ -116,4 +116,4 @@ def _causes(causes: dict[str, Any]) -> str:
 
 def _times(found: dict[str, Any]) -> str:
     mean, worst = found["mean_us"] / 1000, found["worst_us"] / 1000
-    return f"{mean:.1f} ms on average, {worst:.1f} ms at worst, of {found['blocks']} blocks"
+    return f"{mean:.1f} ms on average, {worst:.1f} ms at worst, for {found['blocks']} blocks"

@@ -58,7 +58,7 @@ class Resets:
         if self.by is None:
             raise Skipped("this computer cannot reset the board: see the step reset")
         if not self._way():
-            raise Skipped(f"{self.by} did not reset the board this time")
+            raise Skipped(f"this time, {self.by} did not reset the board")
 
     def _is_marked(self) -> bool:
         """Return whether the variable still exists, so the interpreter has not restarted."""

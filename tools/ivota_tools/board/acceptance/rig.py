@@ -183,7 +183,9 @@ class Rig:
         assert release.version
         said = self._words_of_failure(release.version, self.push(release.version))
         if self.version != before:
-            raise Failed(f"{before} ran before, and {self.version} runs now; reported: {said}")
+            raise Failed(
+                f"{before} was running, but now {self.version} is running; reported: {said}"
+            )
         return said
 
     def expect_rollback(self, release: Release) -> str:
@@ -199,7 +201,7 @@ class Rig:
         self.wait_report(
             lambda each: each["kind"] == "report_version" and each["version"] == before,
             begun,
-            f"a report that version {before} runs again",
+            f"a report that version {before} is running again",
         )
         return said
 
@@ -219,11 +221,11 @@ class Rig:
                 and each["state"] in ("done", "fail")
             ),
             begun,
-            f"the end of the update to {version}",
+            f"the result of the update to {version}",
         )
 
     def wait_version(self, version: str) -> None:
-        self.wait(lambda: self.version == version, f"a report that version {version} runs")
+        self.wait(lambda: self.version == version, f"a report that version {version} is running")
 
     def wait_report(
         self, fits: Callable[[dict[str, Any]], bool], after: float, what: str
@@ -244,7 +246,7 @@ class Rig:
             if value:
                 return value
             if time.monotonic() > end:
-                raise Failed(f"did not receive {what} within {self.step_s:g} s")
+                raise Failed(f"the computer did not get {what} within {self.step_s:g} s")
             self.cloud.wait(_POLL_S)
 
     def cancel(self) -> None:

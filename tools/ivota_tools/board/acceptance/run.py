@@ -102,7 +102,7 @@ def test_board(
             try:
                 ends.enter_context(rig)
             except (CloudError, OSError, ToolchainError) as error:
-                raise BoardError(f"the run's own cloud does not start: {error}") from None
+                raise BoardError(f"the cloud for the test did not start: {error}") from None
             aside.check()
             with board.restart_on_failure():
                 found = board.ask(on_board.identify)

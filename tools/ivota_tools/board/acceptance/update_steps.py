@@ -41,7 +41,7 @@ _BLOCKS_AT_ONCE = 64
 def install(rig: Rig) -> Seen:
     """Install the package, the test's configuration and its public key, and wait for a report."""
     if not rig.found["sockets"]:
-        raise Skipped("this board has no network: its firmware has no module socket")
+        raise Skipped("this board has no network: its firmware lacks the module socket")
     key = rig.folder / "board-test.pub"
     key.write_bytes(rig.public_key)
     given = json.dumps(rig.settings()).encode()
@@ -66,14 +66,14 @@ def wifi(rig: Rig) -> Seen:
     if "WLAN" not in (rig.found["interfaces"] or ()):
         raise Skipped("this board has no Wi-Fi")
     if not rig.network.get("wifi"):
-        raise Skipped("the configuration has no wifi: the board joins a network in another way")
+        raise Skipped("the configuration has no wifi: the board does not use Wi-Fi")
     begun = time.time()
     rig.restart()
     report = rig.wait_report(
         lambda each: each["kind"] == "report_version", begun, "a report after a reset"
     )
     took = report["at"] - begun
-    return f"{took:.1f} s from a reset to the cloud", {"seconds": round(took, 1)}
+    return f"reported to the cloud {took:.1f} s after a reset", {"seconds": round(took, 1)}
 
 
 def update(rig: Rig) -> Seen:
@@ -103,8 +103,8 @@ def cut(rig: Rig) -> Seen:
     rig.finish(release, begun)
     made = len(rig.http.cuts) - cuts
     if made < 3:
-        raise Failed(f"the download ended after {made} of 3 cuts")
-    return _resumed(rig, release, received, f"{made} cuts of the download, 1 of MQTT's link")
+        raise Failed(f"the download ended after only {made} of 3 cuts")
+    return _resumed(rig, release, received, f"cut the download {made} times and MQTT once")
 
 
 def reset(rig: Rig) -> Seen:
@@ -121,7 +121,9 @@ def reset(rig: Rig) -> Seen:
     rig.resets.reset()
     rig.http.resume()
     rig.finish(release, begun)
-    return _resumed(rig, release, received, f"reset by {rig.resets.by} at half of the download")
+    return _resumed(
+        rig, release, received, f"{rig.resets.by} reset the board halfway through the download"
+    )
 
 
 def crash(rig: Rig) -> Seen:
@@ -166,7 +168,7 @@ def delta(rig: Rig) -> Seen:
     """Push a delta from the running version."""
     base = rig.running
     if base is None:
-        raise Skipped("no update before this one was confirmed")
+        raise Skipped("no earlier update was confirmed")
     release = _measuring(rig, "delta")
     out = patch_out(release.path, base.version)
     patch = make_patch(release, base.path, out=out, signer=rig.signer())
@@ -178,7 +180,7 @@ def delta(rig: Rig) -> Seen:
     if came > patch.size * _MORE + 2048:
         raise Failed(f"the board received {came:,} bytes, but the delta has {patch.size:,}")
     values = {"delta": patch.size, "whole": release.size, "received": came}
-    return f"{patch.size:,} bytes in place of {release.size:,}; {release.version} runs", values
+    return f"{patch.size:,} bytes instead of {release.size:,}; {release.version} runs", values
 
 
 def image(rig: Rig) -> Seen:
@@ -220,9 +222,9 @@ def flash(rig: Rig) -> Seen:
     found = rig.ask(on_board.digest, path=active) if active else None
     wanted = [rig.running.size, rig.running.sha256]
     if found != wanted:
-        raise Failed(f"{active} is {found}, and the version that runs was released as {wanted}")
+        raise Failed(f"size and SHA-256 of {active} are {found}, but the release has {wanted}")
     if state.get("trial"):
-        raise Failed(f"the state still has a trial: {state['trial']}")
+        raise Failed(f"the state file still contains a trial: {state['trial']}")
     return f"{active} has the SHA-256 of {rig.running.version}", {}
 
 
@@ -244,7 +246,7 @@ def _resumed(rig: Rig, release: Release, received: int, words: str) -> Seen:
         )
     share = 100 * (came - release.size) / release.size
     values = {**_size(release), "received": came}
-    return f"{words}; resumed, {share:.1f} % more bytes than the file has", values
+    return f"{words}; resumed, {share:.1f} % more bytes than the file size", values
 
 
 def _size(release: Release) -> dict[str, Any]:
@@ -262,7 +264,9 @@ def _copy_of_running(rig: Rig, label: Any) -> Path:
             text = rig.board.run("exec", _print_source(label, len(data) // _BLOCK, count))
         blocks = [line for line in text.splitlines() if len(line) > _BLOCK]
         if len(blocks) != count:
-            raise Failed(f"{len(blocks)} of {count} blocks of {label} came over the serial line")
+            raise Failed(
+                f"only {len(blocks)} of {count} blocks of {label} arrived over the serial line"
+            )
         data += b"".join(map(base64.b64decode, blocks))
         try:
             found = esp32_image.read(bytes(data))

@@ -57,8 +57,10 @@ class ChannelOut(BaseModel):
 class OfferIn(BaseModel):
     """The firmware to offer in a track, and to which boards.
 
-    `share` is in percent: by default that of the current offer, or 100 for a new one.
-    `not_before` is in Unix seconds: by default that of the current offer; a past time removes it.
+    `share` is in percent: by default the percentage of the current offer, or 100 for a
+    new offer.
+    `not_before` is in Unix seconds: by default the time of the current offer; a time in the
+    past removes this limit.
     """
 
     firmware_id: Id

@@ -49,8 +49,10 @@ def offer(
 ) -> Index:
     """Offer a firmware in a track, or change the share of a current offer.
 
-    `share` is a percentage of boards, by default that of the current offer, or 100 for a new one.
-    `not_before` is a Unix time, by default that of the current offer; a past time removes it.
+    `share` is a percentage of boards, by default the percentage of the current offer, or
+    100 for a new offer.
+    `not_before` is a Unix time, by default the time of the current offer; a time in the past
+    removes this limit.
     `deltas` is the largest number of deltas, those from the latest uploads first. An offer that
     would change nothing does nothing. Raises FirmwareError; with `serial`, also if the channel
     has another serial number (0: none).
