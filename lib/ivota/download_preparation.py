@@ -28,7 +28,7 @@ def step(job):
         return False
     stem = client.directory + "/" + firmware_folder.file_stem(push.version)
     if firmware_folder.stem_of(client.state.active or "") == stem:
-        raise OtaError(_FAILED, "the running version has the same name")
+        raise OtaError(_FAILED, "the active firmware has this version")
     target = firmware_folder.prepare(stem, push.size)
     checkpoint = once("json_file").load(target.checkpoint)
     if not (checkpoint and matches(checkpoint, push)):

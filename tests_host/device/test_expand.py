@@ -137,7 +137,7 @@ def test_the_patch_stays_until_the_result_is_confirmed():
         board.client(version="0.0")
         board.push()
         board.spin(2)
-        assert board.finals() == [("fail", "-5", "the running version has the same name")]
+        assert board.finals() == [("fail", "-5", "the active firmware has this version")]
         assert read_file(board.path + "/fw/0.2.new") == RESULT
 
 

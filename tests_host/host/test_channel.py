@@ -95,7 +95,7 @@ def test_nothing_is_published_twice_or_backwards(
     thief = load_private(tmp_path / "thief.pem", str)
     foreign = tmp_path / "foreign.bin"
     sign(build("0.4"), Signer(thief, 9), out=foreign)
-    with pytest.raises(ReleaseError, match="no trusted key"):
+    with pytest.raises(ReleaseError, match="not signed by a trusted key"):
         channel.publish(foreign)
     with pytest.raises(ChannelError, match="is not signed by the key"):
         Channel(channel.folder, thief)

@@ -171,7 +171,7 @@ def test_what_a_mirror_refuses(
         sign(firmware("0.9"), Signer(keys.thief, 9), out=foreign)
         named = tmp_path / f"{inspect_release(foreign).md5}.bin"
         foreign.rename(named)
-        with pytest.raises(ApiError, match="no trusted key"):
+        with pytest.raises(ApiError, match="not signed by a trusted key"):
             client.upload_to_channel("HOME", named)
         (release,) = index.tracks["stable"]
         wrong_name = tmp_path / ("0" * 32 + ".bin")
@@ -307,7 +307,7 @@ def test_the_cloud_fills_a_channel_with_what_the_owner_has_signed(
         client.upload(patch)
         plain = client.upload(firmware("0.4"))["firmware"]
         foreign = client.upload(signed(firmware("0.5"), keys.thief, 5))["firmware"]
-        for bad, why in ((plain, "it is not signed"), (foreign, "no trusted key")):
+        for bad, why in ((plain, "it is not signed"), (foreign, "not signed by a trusted key")):
             with pytest.raises(ApiError, match=why):
                 client.offer_in_channel("HOME", bad["id"])
         assert get(filling).status_code == 404
@@ -526,7 +526,7 @@ def test_the_commands(tmp_path: Path, keys: Keys, site: Channel) -> None:
             in run("channel", "cloud", "status", env=where)[1]
         )
         code, said = run("channel", "cloud", "upload", site.folder, env=where)
-        assert code == 0 and "serial 3, expires 20" in said and "a mirror" in said
+        assert code == 0 and "serial 3, expires 20" in said and "mirrored by the cloud" in said
         code, said = run("channel", "cloud", "status", "HOME", "--json", env=where)
         assert code == 0 and json.loads(said)[0]["serial"] == 3
         (release,) = site.index.tracks["stable"]

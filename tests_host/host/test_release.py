@@ -767,7 +767,7 @@ def test_what_makes_no_delta(versions, app, tmp_path):
     image.write_bytes(b"\xe9" + bytes(100))
     out = tmp_path / "p.bin"
     for base, more, why in (
-        (image, {}, "of different kinds"),
+        (image, {}, "needs two files of the same kind"),
         (
             release.pack(app, "0.1", out=tmp_path / "o.bin", application="x").path,
             {},

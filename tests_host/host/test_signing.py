@@ -174,7 +174,7 @@ def test_every_changed_byte_is_found(owner):
 def test_only_a_trusted_key_counts(owner, other):
     data = Signer(owner, 1).sign(b"x", "1", "other")
     assert signed_file.verify(data, [other.public, owner.public])
-    with pytest.raises(ReleaseError, match=f"claims key {owner.public.id}"):
+    with pytest.raises(ReleaseError, match=f"names the key {owner.public.id}"):
         signed_file.verify(data, [other.public])
     with pytest.raises(ReleaseError, match="not signed"):
         signed_file.verify(b"x", [owner.public])
@@ -415,7 +415,10 @@ def test_verify_has_no_good_word_for_anything_else(keys, owner, tmp_path):
     assert "does not match the signed" in wrong(b"Payload" + data[7:])
     assert "damaged" in wrong(b"IVOTASIG" * 2)
     path.write_bytes(data)
-    assert "no trusted key" in run("verify", path, "--key", keys / "other.pub", code=1).stderr
+    assert (
+        "not signed by a trusted key"
+        in run("verify", path, "--key", keys / "other.pub", code=1).stderr
+    )
     run("verify", path, "--key", keys / "other.pub", *public)
     assert "cannot read" in run("verify", tmp_path / "no", *public, code=1).stderr
     assert run("verify", path, code=2)

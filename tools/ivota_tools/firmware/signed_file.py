@@ -142,7 +142,9 @@ def _split(data: Bytes) -> tuple[Bytes, Trailer]:
     header_size, signature_size, _ = _FOOTER.unpack(data[-_FOOTER.size :])
     start = len(data) - _FOOTER.size - header_size - signature_size
     if signature_size != SIGNATURE_SIZE or header_size > HEADER_MOST or start < 0:
-        raise ValueError(f"{header_size} bytes of header, {signature_size} of signature")
+        raise ValueError(
+            f"invalid sizes ({header_size} bytes of header, {signature_size} of signature)"
+        )
     signed = bytes(data[start : start + header_size])
     found = json.loads(signed)
     if type(found["v"]) is not int or found.pop("v") != FORMAT:
@@ -171,7 +173,7 @@ def verify(data: bytes, keys: Sequence[PublicKey]) -> Trailer:
     if not any(key.signed(trailer.signed, trailer.signature) for key in keys):
         known = ", ".join(key.id for key in keys)
         raise ReleaseError(
-            f"it claims key {trailer.header.key}, but no trusted key ({known}) has signed it"
+            f"it names the key {trailer.header.key}, but is not signed by a trusted key ({known})"
         )
     if not fits(payload, trailer):
         raise ReleaseError("the payload does not match the signed SHA-256")

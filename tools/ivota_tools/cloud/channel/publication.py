@@ -213,10 +213,14 @@ def _change(channel: ServedChannel, change: Change) -> Index:
     except ChannelError as error:
         raise FirmwareError(409, f"the channel of {channel.product}: {error}") from None
     if lacking := channel.missing(index):
+        version = next(
+            each.version for offered in index.tracks.values() for each in offered
+            if lacking[0] in (each.file, *(delta.file for delta in each.deltas))
+        )  # fmt: skip
         raise FirmwareError(
             409,
-            f"the channel of {channel.product} lacks {lacking[0]}: stop offering that version "
-            "first",
+            f"the channel of {channel.product} lacks {lacking[0]}, a file of version {version}: "
+            f"stop offering {version} first",
         )
     channel.replace(data)
     return index

@@ -90,11 +90,16 @@ class Order:
             device_query.expect_words(self.query)
         tags, kind = bool(self.add or self.remove), (self.application, self.hardware)
         if tags != (self.action == TAG):
-            raise TagError("only the action tag needs tags to add or remove")
+            raise TagError(
+                "the action tag needs tags to add or remove, which no other action accepts"
+            )
         if (kind != (None, None)) != (self.action == PROPERTIES):
-            raise TagError("only the action properties needs an application or hardware")
+            raise TagError(
+                "the action properties needs an application or hardware, which no other action "
+                "accepts"
+            )
         if (self.firmware_id is not None) != (self.action == PUSH):
-            raise TagError("only the action push needs firmware_id")
+            raise TagError("the action push needs firmware_id, which no other action accepts")
 
     @property
     def subject(self) -> str:

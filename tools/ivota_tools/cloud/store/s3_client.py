@@ -119,7 +119,9 @@ def words(place: Place, what: str) -> Iterator[None]:
     except (wrong.ParamValidationError, wrong.NoRegionError) as error:
         raise Misconfigured(f"cannot {what}: {_line(error)}") from None
     except (wrong.BotoCoreError, wrong.HTTPClientError) as error:
-        raise StoreError(f"cannot {what}: the store does not answer ({_line(error)})") from None
+        raise StoreError(
+            f"cannot {what}: the request to the store failed ({_line(error)})"
+        ) from None
 
 
 def _answer(error: Any, place: Place, what: str) -> OSError:
@@ -141,7 +143,9 @@ def _answer(error: Any, place: Place, what: str) -> OSError:
         return Misconfigured(
             f"the bucket {place.bucket} is in another region: set AWS_DEFAULT_REGION"
         )
-    return StoreError(f"cannot {what}: {place.url} answers {code} {' '.join(said.split())[:200]}")
+    return StoreError(
+        f"cannot {what}: {place.url} returned {code}: {' '.join(said.split())[:200]}"
+    )
 
 
 def _line(error: Exception) -> str:

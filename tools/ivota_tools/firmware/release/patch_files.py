@@ -36,7 +36,8 @@ def make_patch(
         check_usable(found)
         if found.kind != made.kind:
             raise ReleaseError(
-                f"{base} and {made.path} are of different kinds: no delta is possible"
+                f"a delta needs two files of the same kind, but {base} has the kind {found.kind} "
+                f"and {made.path} the kind {made.kind}"
             )
         if found.application != made.application:
             raise ReleaseError(
