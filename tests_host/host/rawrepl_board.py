@@ -91,6 +91,9 @@ class Machine:
         self._alarm(0)
         return self
 
+    def deinit(self):
+        self.calls.append(("deinit",))
+
     def _alarm(self, ms):
         # struct itimerval: no interval, then seconds and microseconds
         times = array.array("l", (0, 0, ms // 1000, ms % 1000 * 1000))

@@ -433,10 +433,20 @@ def with_state(config=CONFIG, **state):
     indirect=True,
     ids=("a trial's, confirmed", "the configuration's", "a trial's"),
 )
-def test_a_watchdog_that_was_left_armed_is_fed(board, tree):
-    ivota_board(board, "install", "--no-reset")
-    calls = Mpremote(board.port).run("exec", CALLS)
-    assert "('WDT', 8000), ('Timer', 1000), ('feed',)" in calls
+@pytest.mark.parametrize("command", ("install", "status", "remove"))
+def test_a_watchdog_that_was_left_armed_is_fed(board, tree, command, monkeypatch):
+    remote = Mpremote(board.port)
+    calls = []
+
+    def restart(*_args, **_more):
+        calls.append(remote.run("exec", CALLS).strip())
+
+    monkeypatch.setattr(Mpremote, "reset", restart)
+    monkeypatch.setattr(Mpremote, "go_on", restart)
+    in_trial = remote.ask(on_board.load, path="/ivota-state.json").get("trial")
+    CliRunner().invoke(app, [command, "--port", board.port, *["--yes"] * (command == "remove")])
+    stopped = ", ('deinit',)" if in_trial and command == "status" else ""
+    assert calls == [f"[('WDT', 8000), ('Timer', 1000), ('feed',){stopped}]"]
 
 
 @board_with(**with_state(armed=1))
@@ -584,7 +594,7 @@ def test_a_silent_board_is_asked_once(tree, monkeypatch):
     monkeypatch.setattr(Mpremote, "ask", silent)
     with pytest.raises(SilentError):
         status.status(Mpremote("/dev/ttyUSB0"), root=tree)
-    assert asked == [on_board.describe]
+    assert asked == [on_board.feed_watchdog]
 
 
 ESP32 = b"""

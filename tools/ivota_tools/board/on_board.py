@@ -6,6 +6,8 @@ not use the package on the board, so that they work whatever state it is in.
 
 from typing import Any
 
+feeding: Any  # on the board: the timer of `feed_watchdog`
+
 
 def digest(path: str) -> list[Any] | None:
     """Return [size, SHA-256] of a file, or None if it does not exist."""
@@ -122,6 +124,7 @@ def feed_watchdog(state: str) -> bool:
     """
     import sys
 
+    global feeding
     status = load(state)
     if not isinstance(status, dict) or not (status.get("armed") or status.get("trial")):
         return False
@@ -136,11 +139,17 @@ def feed_watchdog(state: str) -> bool:
         return True
     for number in (-1, 0):  # some ports have only numbered timers
         try:
-            machine.Timer(number, period=1000, callback=lambda _: dog.feed())
+            feeding = machine.Timer(number, period=1000, callback=lambda _: dog.feed())
             return True
         except ValueError:
             pass
     return False
+
+
+def stop_feeding() -> None:
+    """Stop the timer of `feed_watchdog`: a program that goes on must feed its watchdog itself."""
+    if timer := globals().get("feeding"):
+        timer.deinit()
 
 
 def make_folders(folders: list[str]) -> None:

@@ -28,6 +28,7 @@ def status(board: Mpremote, *, root: Path, clear: bool = False) -> dict[str, Any
         "clear": clear,
     }
     try:
+        board.ask(on_board.feed_watchdog, state=STATE)
         found = board.ask(on_board.describe, **arguments)
     except SilentError:
         raise
@@ -36,6 +37,7 @@ def status(board: Mpremote, *, root: Path, clear: bool = False) -> dict[str, Any
         with board.restart_on_failure():
             found = board.ask(on_board.describe, resume=False, **arguments)
     if found["state"].get("trial") and not found["threads"]:
+        board.ask(on_board.stop_feeding)
         board.go_on()
     else:
         board.reset()
