@@ -17,7 +17,7 @@ import pytest
 
 from ivota_tools import toolchain
 from ivota_tools.common.project_files import CHECKOUT, LIBRARY
-from ivota_tools.firmware import board_limits, bundle, mpy_file, release, romfs
+from ivota_tools.firmware import board_limits, bundle, esp32_image, mpy_file, release, romfs
 from ivota_tools.firmware.release import ReleaseError, packing
 from ivota_tools.sim.esp32_image import make_image
 
@@ -239,6 +239,10 @@ def test_what_cannot_be_packed_is_refused(app, tmp_path):
     (deep / "x").unlink()
     with pytest.raises(ReleaseError, match="at most 255 bytes"):
         bundle.check_path("f" * 256)
+    bundle.check_path("f" * 119 + ".py")
+    bundle.check_path("f" * 123)
+    with pytest.raises(ReleaseError, match="cannot import a module .* more than 122 bytes"):
+        bundle.check_path("f" * 119 + ".mpy")
     (app / os.fsdecode(b"\xff")).write_text("")
     refused("must be UTF-8")
     (app / os.fsdecode(b"\xff")).unlink()
@@ -287,6 +291,7 @@ def test_limits_are_those_of_the_board():
         f"including about {round(own, -1)} that belong to the updater | {board_limits.FILES} |",
         f"name | {board_limits.NAME_SIZE} bytes;",
         f"| levels of nested folders | {board_limits.FOLDERS_DEEP} |",
+        f"| path of a module in the bundle | {board_limits.MODULE_PATH} bytes;",
         f"`/ivota.json` | {board_limits.JSON_SIZE:,} bytes |",
         f"| length of a version | {bundle.VERSION_MOST} characters |",
     ):
@@ -428,6 +433,7 @@ def test_native_code_stays_source_or_is_for_one_architecture(app, tmp_path):
     assert len(notes) == 3
     assert mpy_file.architecture("ESP32-C3") == "rv32imc"
     assert mpy_file.architecture("armv6m") == "armv6m"
+    assert set(esp32_image.CHIPS.values()) <= set(mpy_file.CHIPS)
     with pytest.raises(ValueError, match="neither an architecture"):
         mpy_file.architecture("z80")
 

@@ -13,6 +13,10 @@ FILE_SIZE = (1 << 28) - 1  # bytes of a file in a bundle
 FACTS_SIZE = 1024  # bytes of a bundle's ivota.json
 NAME_SIZE = 255  # bytes of a file's or folder's own name
 FOLDERS_DEEP = 8  # maximum depth of nested folders
+# Bytes of a module's path in a bundle. The esp32 port builds "/app/" and this path in a buffer of
+# 128 bytes, which ends with a zero (MICROPY_ALLOC_PATH_MAX); import fails with an empty
+# RuntimeError if it is too small.
+MODULE_PATH = 128 - len("/app/") - 1
 JSON_SIZE = 16384  # bytes of config.json and of /ivota.json
 PUSHED_VERSION = 64  # characters
 BASE_VERSION = 255  # bytes, in a patch

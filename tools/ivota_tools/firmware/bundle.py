@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import romfs
-from .board_limits import FACTS_SIZE, FILE_SIZE, FILES, FOLDERS_DEEP, JSON_SIZE, NAME_SIZE
+from .board_limits import (
+    FACTS_SIZE,
+    FILE_SIZE,
+    FILES,
+    FOLDERS_DEEP,
+    JSON_SIZE,
+    MODULE_PATH,
+    NAME_SIZE,
+)
 
 FORMAT = 2
 FACTS = "ivota.json"
@@ -110,6 +118,11 @@ def check_path(name: str) -> None:
     if len(parts) > FOLDERS_DEEP + 1:
         raise ReleaseError(
             f"{name!r}: folders in a bundle can be nested at most {FOLDERS_DEEP} deep"
+        )
+    if name.endswith((".py", ".mpy")) and len(data) > MODULE_PATH:
+        raise ReleaseError(
+            f"{name!r}: an ESP32 cannot import a module whose path in the bundle has more than "
+            f"{MODULE_PATH} bytes"
         )
 
 

@@ -14,7 +14,8 @@ ARCHITECTURES = (
 CHIPS = {
     "esp8266": "xtensa",
     **dict.fromkeys(("esp32", "esp32s2", "esp32s3"), "xtensawin"),
-    **dict.fromkeys(("esp32c2", "esp32c3", "esp32c5", "esp32c6", "esp32h2", "esp32p4"), "rv32imc"),
+    **dict.fromkeys(("esp32c2", "esp32c3", "esp32c5", "esp32c6", "esp32c61"), "rv32imc"),
+    **dict.fromkeys(("esp32h2", "esp32h21", "esp32h4", "esp32p4"), "rv32imc"),
     "rp2040": "armv6m",
     "rp2350": "armv7emsp",
 }
