@@ -160,6 +160,9 @@ def test_what_is_deleted_is_gone(cloud, api, firmware, tmp_path):
     assert api.attempts(number)[0]["firmware_id"] == firmware["id"]
     again = api.upload(tmp_path / "f.bin", "0.2")["firmware"]
     assert again["id"] == firmware["id"] and file.exists()
+    assert again["uploaded_at"] > firmware["uploaded_at"]
+    logged = [each["action"] for each in api.audit() if each["action"].startswith("firmware")]
+    assert logged == ["firmware upload", "firmware delete", "firmware upload"]
     api.delete_device(number)
     assert api.devices() == []
     with cloud.database.reading() as session:

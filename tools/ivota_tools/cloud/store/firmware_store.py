@@ -174,9 +174,10 @@ def register(
         firmware = session.scalar(
             select(Firmware).where(Firmware.sha256 == sha256, Firmware.version == version)
         )
+        is_new = firmware is None or firmware.deleted_at is not None
         if firmware is not None and firmware.deleted_at is not None:
             # Restore a deleted file, for what it is uploaded for now.
-            firmware.deleted_at = None
+            firmware.deleted_at, firmware.uploaded_at = None, time.time()
             firmware.application, firmware.hardware = application, hardware
         elif firmware is not None:
             _expect_same_purpose(firmware, application, hardware)
@@ -195,6 +196,7 @@ def register(
                 base_version=release_.patch and release_.patch.base_version,
             )
             session.add(firmware)
+        if is_new:
             audit_log.note(
                 session, who, "firmware upload", version, size=upload.size, sha256=sha256
             )
