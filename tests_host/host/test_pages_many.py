@@ -1,5 +1,6 @@
 """Pages of many devices: what a search means, what the chart counts, how much is asked."""
 
+import itertools
 import random
 import threading
 
@@ -11,7 +12,7 @@ from waiting import wait_until
 
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.accounts import users
-from ivota_tools.cloud.pages import fleet_queries, kept_counts, version_chart
+from ivota_tools.cloud.pages import fleet, fleet_queries, kept_counts, version_chart
 from ivota_tools.cloud.pages.fleet_queries import Wanted
 from ivota_tools.cloud.pages.pagination import Order, page
 from ivota_tools.cloud.rollout import assignment_states, device_query, device_states
@@ -168,6 +169,31 @@ def test_the_fleet_is_sorted_by_the_numbers_of_its_versions(database):
         versions = [device.version for device in found]
         assert versions == sorted(versions, key=lambda each: key(each) if each else "")
         assert len(set(versions)) == 5
+
+
+def test_a_device_is_offered_the_newest_firmware_for_its_hardware(database):
+    """Of those for its application; what is for several kinds of hardware is not guessed."""
+    stored = [("a", "rev-a", "0.3"), ("a", "REV-A", "0.2"), ("a", "rev-b", "0.4"),
+              ("b", None, "0.2"), ("b", "rev-b", "0.3"), ("b", "rev-b", "0.1")]  # fmt: skip
+    with database.writing() as session:
+        session.add_all(
+            Firmware(version=version, application=application, hardware=hardware, kind="other",
+                     size=1, md5="m", sha256=str(number), uploaded_at=NOW)
+            for number, (application, hardware, version) in enumerate(stored)
+        )  # fmt: skip
+    offers = {}
+    with database.reading() as session:
+        newest = fleet_queries.newest(session)
+        for application, hardware in itertools.product(("a", "b", None), ("rev-a", "Rev-B", None)):
+            device = Device(application=application, hardware=hardware, version="0.1")
+            found = fleet.newest_for(device, newest)
+            offers[application, hardware] = found and found.version
+            assert fleet.can_update(device, found) is (found is not None)
+    assert offers == {
+        ("a", "rev-a"): "0.3", ("a", "Rev-B"): "0.4", ("a", None): None,
+        ("b", "rev-a"): "0.2", ("b", "Rev-B"): "0.3", ("b", None): "0.3",
+        (None, "rev-a"): None, (None, "Rev-B"): None, (None, None): None,
+    }  # fmt: skip
 
 
 def test_the_chart_counts_back_from_what_runs_now(database):

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ...common.version_order import is_older
+from ...common.version_order import is_older, key
 from ..rollout import (
     assignment_states,
     campaign_counts,
@@ -129,12 +129,19 @@ def _numbers(session: Session, application: str, applications: list[str]) -> _Nu
 
 
 def newest_for(device: Device, newest: list[Firmware]) -> Firmware | None:
-    """Return the newest firmware of the device's application; of any, if there is only one."""
-    if device.application is None:
-        return newest[0] if len(newest) == 1 else None
-    known = [each for each in newest if each.application == device.application]
-    found = known[0] if known else None
-    return None if found and firmware_match.mismatch(found, device) else found
+    """Return the newest firmware for the device's application and hardware. If one of them is
+    unknown, firmware for a certain one counts only if there is none for another.
+    """
+    found = newest
+    if device.application is not None:
+        found = [each for each in found if each.application == device.application]
+    elif len({each.application for each in found}) > 1:
+        return None
+    found = [each for each in found if not firmware_match.mismatch(each, device)]
+    hardware = {each.hardware.lower() for each in found if each.hardware}
+    if device.hardware is None and len(hardware) > 1:
+        found = [each for each in found if each.hardware is None]
+    return max(found, key=lambda each: (key(each.version), each.id), default=None)
 
 
 def can_update(device: Device, newest: Firmware | None) -> bool:

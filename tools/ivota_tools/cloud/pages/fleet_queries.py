@@ -234,11 +234,15 @@ def _with_targets(session: Session, ids: Sequence[int]) -> list[Device]:
 
 
 def newest(session: Session) -> list[Firmware]:
-    """Return the firmware with the newest version of each application."""
-    found: dict[str | None, Firmware] = {}
+    """Return the firmware with the newest version for each kind of device: of each application,
+    and in it for each hardware, chip and way to update.
+    """
+    found: dict[tuple[str | None, ...], Firmware] = {}
     whole = select(Firmware).where(Firmware.whole_id.is_(None), Firmware.deleted_at.is_(None))
     for firmware in session.scalars(whole.order_by(Firmware.id.desc()).limit(NEWEST_OF)):
-        held = found.get(firmware.application)
+        hardware = firmware.hardware and firmware.hardware.lower()
+        kind = (firmware.application, hardware, firmware.chip, firmware.kind)
+        held = found.get(kind)
         if held is None or key(held.version) < key(firmware.version):
-            found[firmware.application] = firmware
+            found[kind] = firmware
     return list(found.values())
