@@ -10,6 +10,7 @@ import zipfile
 
 import pytest
 import typer
+from cloud_support import end_back_off
 from found import some
 from operator_support import SECRET, Console, form, mark
 from pages_support import Visitor, let_in
@@ -468,6 +469,26 @@ def test_a_timeout_does_not_replace_a_reported_failure(console):
     assert both in console.page.get(f"/devices/{found['device_id']}")
     page = console.page.get(f"/campaigns/{number}")
     assert "1 KeyError failed 1" in page and "not finished" not in page
+
+
+def test_a_later_failure_does_not_replace_an_earlier_one(console):
+    firmware = console.upload("0.2")["id"]
+    device = console.device("d0")
+    number = campaign(console)
+    for count, words in enumerate(("KeyError", "OSError", "OSError"), 1):
+        device.expect("update_firmware")
+        device.fail("0.2", -5, words)
+        state(console, "P/d0", "failed" if count == 3 else "retry")
+        end_back_off(console.cloud, device)
+    (found,) = console.api.attempts(console.api.device("P/d0")["id"])
+    said = [(each["code"], each["message"]) for each in found["failures"]]
+    assert said == [(-5, "KeyError"), (-5, "OSError"), (-5, "OSError")]
+    times = [each["at"] for each in found["failures"]]
+    assert times == sorted(times) and found["failed_at"] == times[-1]
+    groups = [(each["message"], each["devices"]) for each in console.api.failures(firmware)]
+    assert groups == [("KeyError", 1), ("OSError", 1)]
+    page = console.page.get(f"/campaigns/{number}")
+    assert "1 KeyError failed 1" in page and "1 OSError failed 1" in page
 
 
 def _plain(table):

@@ -18,7 +18,15 @@ from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.accounts.tokens import local_token
 from ivota_tools.cloud.pages import rendering
 from ivota_tools.cloud.pages.page_visit import Visit
-from ivota_tools.cloud.store.models import Assignment, Audit, Campaign, Device, Firmware, Member
+from ivota_tools.cloud.store.models import (
+    Assignment,
+    Audit,
+    Campaign,
+    Device,
+    Failure,
+    Firmware,
+    Member,
+)
 from ivota_tools.common.project_files import CHECKOUT
 from ivota_tools.firmware.release import pack
 from ivota_workshop.screenshots import releases, scene
@@ -187,6 +195,7 @@ def test_failures_without_a_message_keep_their_devices_apart(tmp_path):
                                     state="failed", failure_code=-5, failure_msg=message,
                                     failed_at=NOW,
                                     created_at=NOW, updated_at=NOW)  # fmt: skip
+                failed.failures.add(Failure(at=NOW, code=-5, message=message))
                 session.add(Member(campaign_id=1, device=device, stage=0, assignment=failed))
         with Visitor(cloud.api_url, "viewer") as visitor:
             text = visitor.get("/campaigns/1")

@@ -20,6 +20,7 @@ from ivota_tools.cloud.store.models import (
     Change,
     Device,
     DeviceTag,
+    Failure,
     Firmware,
     Group,
     Member,
@@ -194,6 +195,8 @@ class _Filling:
             first_push_at=None if state == assignment_states.WAITING else begun,
             started_at=None if state == assignment_states.WAITING else begun,
         )
+        if attempt.failed_at:
+            attempt.failures.add(Failure(at=ended, code=code, message=words))
         self._session.add(attempt)
         self._session.flush()
         self._session.add(

@@ -31,8 +31,20 @@ class PushOut(BaseModel):
     firmware: FirmwareOut
 
 
+class FailureOut(Row):
+    """A failure of an attempt; `at` is its Unix time."""
+
+    at: float
+    code: int | None
+    message: str | None
+
+
 class AttemptOut(Row):
-    """An attempt to update a device, and its result."""
+    """An attempt to update a device, and its result.
+
+    `failures` lists all failures, oldest first. `failed_at`, `failure_code` and `failure_msg`
+    repeat the last one.
+    """
 
     id: int
     device_id: int
@@ -53,6 +65,7 @@ class AttemptOut(Row):
     failed_at: float | None
     failure_code: int | None
     failure_msg: str | None
+    failures: list[FailureOut]
 
 
 class WhyOut(BaseModel):

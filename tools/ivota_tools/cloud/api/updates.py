@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter, Depends, HTTPException
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from ..accounts.authorization import Guard
 from ..rollout import device_actions, report_intervals, wait_reason, watchdog_resets
 from ..store import firmware_store
 from ..store.database import Database
-from ..store.models import Assignment, Report
+from ..store.models import Assignment, Failure, Report
 from .device_lookup import device_by_id, find_device
 from .device_schemas import DeviceOut, ReportOut, device_out, report_out
 from .firmware_schemas import FirmwareOut
@@ -21,6 +23,20 @@ from .row_lookup import existing, rows_after
 from .update_schemas import AttemptOut, PushIn, PushOut, WhyOut
 
 STILL_TO_COME = ", and --new sets a target for a device that has not reported yet"
+
+
+def _with_failures(session: Session, attempts: Sequence[Assignment]) -> list[AttemptOut]:
+    of_these = Failure.assignment_id.in_([each.id for each in attempts])
+    failures: defaultdict[int, list[Failure]] = defaultdict(list)
+    for each in session.scalars(select(Failure).where(of_these).order_by(Failure.id)):
+        failures[each.assignment_id].append(each)
+    names = AttemptOut.model_fields.keys() - {"failures"}
+    return [
+        AttemptOut.model_validate(
+            {name: getattr(each, name) for name in names} | {"failures": failures[each.id]}
+        )
+        for each in attempts
+    ]
 
 
 def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRouter:
@@ -71,7 +87,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
             device_by_id(session, device_id)
             found = select(Assignment).where(Assignment.device_id == device_id)
             rows = rows_after(session, found, Assignment.id, after, limit)
-            return [AttemptOut.model_validate(each) for each in rows]
+            return _with_failures(session, rows)
 
     @router.get("/attempts/{attempt_id}/reports")
     def get_attempt_reports(attempt_id: Number) -> list[ReportOut]:

@@ -23,7 +23,7 @@ from ..rollout import (
     wait_reason,
 )
 from ..rollout.device_query import QueryError
-from ..store.models import Assignment, Campaign, Device, Firmware
+from ..store.models import Assignment, Campaign, Device, Failure, Firmware
 from .formatting import counted, sentence
 from .page_guard import route
 from .page_visit import Setting, Visit
@@ -112,18 +112,19 @@ def _plan(session: Session, campaign: Campaign, now: float) -> PlanOut | None:
 
 
 def _failures(session: Session, campaign: Campaign) -> tuple[list[dict[str, Any]], int]:
-    """Group attempts by their last failure, most frequent first, with some of their devices.
+    """Group the campaign's failures by reason, most frequent first, with some of their devices.
 
     The second value is the number of all groups.
 
-    Each device is shown with its current state. A failure stays listed, whatever happened later.
+    Each attempt counts once for each of its reasons, and is shown with its current state. A
+    failure stays listed, whatever happened later.
     """
-    failed = (Assignment.campaign_id == campaign.id, Assignment.failed_at.is_not(None))
     reasons = session.execute(
-        select(Assignment.failure_code, Assignment.failure_msg, Assignment.state,
-               func.count(), func.min(Assignment.id))
-        .where(*failed)
-        .group_by(Assignment.failure_code, Assignment.failure_msg, Assignment.state)
+        select(Failure.code, Failure.message, Assignment.state,
+               func.count(Assignment.id.distinct()), func.min(Failure.id))
+        .join(Assignment, Failure.assignment_id == Assignment.id)
+        .where(Assignment.campaign_id == campaign.id)
+        .group_by(Failure.code, Failure.message, Assignment.state)
     ).tuples().all()  # fmt: skip
     found: dict[tuple[int | None, str | None], dict[str, Any]] = {}
     for code, message, state, count, first in reasons:
@@ -140,13 +141,14 @@ def _failures(session: Session, campaign: Campaign) -> tuple[list[dict[str, Any]
         rows = session.execute(
             select(Device.id, Device.product_id, Device.device_name)
             .join(Assignment, Assignment.device_id == Device.id)
+            .join(Failure, Failure.assignment_id == Assignment.id)
             .where(
-                *failed,
-                Assignment.failure_code.is_not_distinct_from(reason["code"]),
-                Assignment.failure_msg.is_not_distinct_from(reason["message"]),
+                Assignment.campaign_id == campaign.id,
+                Failure.code.is_not_distinct_from(reason["code"]),
+                Failure.message.is_not_distinct_from(reason["message"]),
             )
             .group_by(Device.id, Device.product_id, Device.device_name)
-            .order_by(func.min(Assignment.id))
+            .order_by(func.min(Failure.id))
             .limit(SHOWN)
         )
         reason["devices"] = [(number, f"{product}/{name}") for number, product, name in rows]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ...common.version_order import is_older
 from ..mqtt.messages import Report
-from ..store.models import Assignment, Device
+from ..store.models import Assignment, Device, Failure
 
 WAITING, PUSHED, DOWNLOADING, BURNING = "waiting", "pushed", "downloading", "burning"
 CURRENT, RETRY, DONE, FAILED, SUPERSEDED = "current", "retry", "done", "failed", "superseded"
@@ -221,6 +221,7 @@ def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackO
 def _note_failure(assignment: Assignment, code: int | None, words: str | None, now: float) -> None:
     """Store the failure, because later reports of the attempt overwrite the other fields."""
     assignment.failed_at, assignment.failure_code, assignment.failure_msg = now, code, words
+    assignment.failures.add(Failure(at=now, code=code, message=words))
 
 
 def _set(assignment: Assignment, state: str, report: Report, now: float) -> None:

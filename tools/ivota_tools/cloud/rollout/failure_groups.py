@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ...common.version_order import key
-from ..store.models import Assignment, Firmware
+from ..store.models import Assignment, Failure, Firmware
 
 MOST = 20  # groups
 
@@ -25,12 +25,13 @@ class FailureGroup(NamedTuple):
 
 def groups(session: Session, firmware: Firmware) -> list[FailureGroup]:
     """Return the failures of a firmware, most frequent first."""
-    same = (Assignment.failure_code, Assignment.failure_msg)
+    same = (Failure.code, Failure.message)
     rows = session.execute(
-        select(*same, func.count(Assignment.device_id.distinct()), func.max(Assignment.failed_at))
-        .where(Assignment.firmware_id == firmware.id, Assignment.failed_at.is_not(None))
+        select(*same, func.count(Assignment.device_id.distinct()), func.max(Failure.at))
+        .join(Assignment, Failure.assignment_id == Assignment.id)
+        .where(Assignment.firmware_id == firmware.id)
         .group_by(*same)
-        .order_by(func.count(Assignment.device_id.distinct()).desc(), func.min(Assignment.id))
+        .order_by(func.count(Assignment.device_id.distinct()).desc(), func.min(Failure.id))
         .limit(MOST)
     ).tuples()
     found = []
@@ -43,14 +44,12 @@ def groups(session: Session, firmware: Firmware) -> list[FailureGroup]:
 
 def _since(session: Session, firmware: Firmware) -> dict[tuple[int | None, str | None], str]:
     """Return the oldest version of the application that had a failure, for each failure."""
-    each = (Assignment.failure_code, Assignment.failure_msg, Firmware.version)
+    each = (Failure.code, Failure.message, Firmware.version)
     rows = session.execute(
         select(*each)
+        .join(Assignment, Failure.assignment_id == Assignment.id)
         .join(Firmware, Assignment.firmware_id == Firmware.id)
-        .where(
-            Assignment.failed_at.is_not(None),
-            Firmware.application.is_not_distinct_from(firmware.application),
-        )
+        .where(Firmware.application.is_not_distinct_from(firmware.application))
         .distinct()
     ).tuples()
     found: dict[tuple[int | None, str | None], str] = {}

@@ -23,6 +23,7 @@ from .models import (
     DdiToken,
     Device,
     DeviceTag,
+    Failure,
     Member,
     Push,
     Report,
@@ -104,7 +105,8 @@ def remove(database: Database, ids: Sequence[int]) -> int:
 
 def _forget(session: Session, ids: Sequence[int]) -> None:
     attempts = select(Assignment.id).where(Assignment.device_id.in_(ids))
-    session.execute(delete(Push).where(Push.assignment_id.in_(attempts)))
+    for events in (Push, Failure):
+        session.execute(delete(events).where(events.assignment_id.in_(attempts)))
     campaign_counts.note_rows(session, Member.device_id.in_(ids), gone=True)
     # What refers to attempts comes before them, because of foreign keys.
     tables: tuple[Any, ...] = (

@@ -10,7 +10,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from ..accounts import second_factor, users
-from .models import Assignment, Campaign, Device, Refusal, SignIn, User
+from .models import Assignment, Campaign, Device, Failure, Refusal, SignIn, User
 
 AHEAD_S = 60.0  # allowed difference between two clocks
 
@@ -35,6 +35,7 @@ def repair(session: Session, now: float, wait_most_s: float) -> None:
         Assignment.updated_at,
         Assignment.ended_at,
         Assignment.failed_at,
+        Failure.at,
         Assignment.started_at,
         Assignment.first_push_at,
         Campaign.stage_good_at,

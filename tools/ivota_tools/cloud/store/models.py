@@ -17,7 +17,14 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    WriteOnlyMapped,
+    mapped_column,
+    relationship,
+    validates,
+)
 
 from ...common.version_order import key
 from ..mqtt.messages import HARDWARE_MOST, MESSAGE_MOST, NAME_MOST, VERSION_MOST
@@ -307,7 +314,7 @@ class Assignment(Base):
     created_at: Mapped[float]
     updated_at: Mapped[float]  # when the device or a push last changed it
     ended_at: Mapped[float | None]
-    # The last failure, which stays whatever comes after it.
+    # The last of `failures`, which stays whatever comes after it.
     failed_at: Mapped[float | None]
     failure_code: Mapped[int | None]
     failure_msg: Mapped[str | None] = mapped_column(String(MESSAGE_MOST))
@@ -332,6 +339,18 @@ class Assignment(Base):
     patch: Mapped[Firmware | None] = relationship(foreign_keys=patch_id)
     device: Mapped[Device] = relationship()
     campaign: Mapped[Campaign | None] = relationship()
+    failures: WriteOnlyMapped[Failure] = relationship(passive_deletes=True)
+
+
+class Failure(Base):
+    """A failure of an attempt. None is ever changed, so that no later one replaces its reason."""
+
+    __tablename__ = "failures"
+    id: Mapped[int] = mapped_column(_Large, primary_key=True)
+    at: Mapped[float]
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id"), index=True)
+    code: Mapped[int | None]
+    message: Mapped[str | None] = mapped_column(String(MESSAGE_MOST))
 
 
 # The database ensures that a device has only one target.

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ..accounts import sign_in_throttle, users
 from . import models
-from .models import Assignment, Base, Controller, Member, Push, Report
+from .models import Assignment, Base, Controller, Failure, Member, Push, Report
 
 ROWS_MOST = 1000  # rows per table at a time, so that other transactions do not wait long
 ATTEMPTS_MOST = 2000  # attempts that a step checks; most of them are still in use
@@ -61,6 +61,7 @@ RULES: dict[type[Base], Rule] = {
         "`--keep-reports`, once no device, campaign, report or push refers to them; without it, "
         "forever",
     ),
+    models.Failure: Rule("failures", "as long as their update attempt"),
     models.Audit: Rule("audit log", "`--keep-audit`; without it, forever", "audit_s"),
     models.SignIn: Rule(
         "signed-in browsers",
@@ -137,6 +138,7 @@ class Forgetting:
             ),
         )
         if old := session.scalars(found).all():
+            session.execute(delete(Failure).where(Failure.assignment_id.in_(old)))
             session.execute(delete(Assignment).where(Assignment.id.in_(old)))
         self._after += ATTEMPTS_MOST
         if self._after >= (session.scalar(select(func.max(Assignment.id))) or 0):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 from rich.console import Console
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from ivota_tools.cloud.accounts.users import create
 from ivota_tools.cloud.rollout import assignment_states, campaign_counts, campaign_rules
@@ -29,6 +29,7 @@ from ivota_tools.cloud.store.models import (
     Change,
     Device,
     DeviceTag,
+    Failure,
     Firmware,
     Member,
     Report,
@@ -176,6 +177,11 @@ def _fill(execute, count: int, now: float, draw: random.Random) -> None:  # type
          "updated_at": now - draw.uniform(0, 2000), "first_push_at": now - 3000}
         for number, state in enumerate(states, 1)
     ])  # fmt: skip
+    failed_since = select(
+        Assignment.failed_at, Assignment.id, Assignment.failure_code, Assignment.failure_msg
+    ).where(Assignment.failed_at.is_not(None))
+    execute(insert(Failure).from_select(["at", "assignment_id", "code", "message"],
+                                        failed_since))  # fmt: skip
     execute(insert(Member), [
         {"campaign_id": 1, "device_id": number, "stage": int(number > count // 10),
          "assignment_id": number} for number in range(1, count + 1)
