@@ -389,6 +389,52 @@ def test_the_page_of_channels(filling: Cloud, keys: Keys, firmware: Callable[...
         assert "Boards cannot use this channel" in visitor.get("/channels")
 
 
+def test_a_page_names_its_own_means_and_a_command_names_options(
+    tmp_path: Path, keys: Keys, firmware: Callable[..., Path]
+) -> None:
+    """The same refusals, where the console and where the API or a command shows them."""
+    channels = [filled(keys), dataclasses.replace(mirror(keys), product="OTHER")]
+    with Cloud(tmp_path / "cloud", channels=channels, upload_most=100_000) as cloud:
+        let_in(cloud, "operator")
+        client = Client(cloud.api_url, local_token(cloud.folder))
+        page = Visitor(cloud.api_url, "operator")
+        with client, page:
+            old, new, plain = (
+                client.upload(each)["firmware"]["id"]
+                for each in (signed(firmware("0.2"), keys.owner, 2),
+                             signed(firmware("0.3"), keys.owner, 3), firmware("0.4"))
+            )  # fmt: skip
+            client.offer_in_channel("HOME", new)
+            for product, number, command, words in (
+                ("HOME", old, "`ivota release --resign`", "upload 0.2 signed with a higher"),
+                ("HOME", plain, "`ivota release --key`", "signed with the owner's key on"),
+                ("OTHER", new, "`ivota channel cloud upload`", "only its owner can change what"),
+            ):
+                with pytest.raises(ApiError, match=command):
+                    client.offer_in_channel(product, number)
+                page.get("/channels")
+                filled_in = {"firmware": str(number), "share": "5", "track": "stable"}
+                shown = page.send(f"/channels/{product}/offer", serial="0", **filled_in)
+                assert words in shown
+                assert not re.search("ivota (release|channel)|--", shown), shown
+            (large := tmp_path / "large.bin").write_bytes(b"x" * 100_001)
+            with pytest.raises(ApiError, match="--max-upload"):
+                client.upload(large, "1")
+            page.get("/firmware")
+            answer = page.http.post(
+                f"{cloud.api_url}/api/v1/firmware?version=1",
+                content=large.read_bytes(),
+                headers={"X-CSRF-Token": page.csrf},
+            )
+            detail = answer.json()["detail"]
+            assert (answer.status_code, detail) == (
+                413, "the firmware is too large: the maximum is 100,000 bytes")  # fmt: skip
+    with Cloud(tmp_path / "none") as cloud:
+        let_in(cloud, "viewer")
+        with Visitor(cloud.api_url, "viewer") as page:
+            assert "--" not in page.get("/channels")
+
+
 def test_the_serial_number_never_falls(
     tmp_path: Path, keys: Keys, firmware: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -560,10 +560,11 @@ def test_a_wrong_public_url_is_noticed(console):
     wait_until(lambda: console.api.device("P/d")["unasked"], "the cloud to notice")
     words = "no device has requested the file at http://192.0.2.1:1/files/"
     assert words in console.api.why(console.api.device("P/d")["id"])["why"]
-    assert words in console.ivota("why", "d")
+    assert words in (why := console.ivota("why", "d")) and "the cloud's --public-url" in why
     assert "no device has requested the file" in console.ivota("devices")
     for page in (f"/devices/{console.api.device('P/d')['id']}", f"/campaigns/{number}"):
-        assert words in console.page.get(page)
+        assert words in (text := console.page.get(page))
+        assert "the cloud's public URL" in text and "--public-url" not in text
     # Somebody asks after all, such as once a firewall is open.
     console.page.http.get(push["url"].replace("http://192.0.2.1:1", console.url))
     wait_until(lambda: not console.api.device("P/d")["unasked"], "the request")

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..common.campaign_options import OptionError
 from ..common.unix_path import unix_path
+from .accounts import authorization
 from .accounts.users import UserError
 from .api import validation_messages
 from .cloud_error import CloudError
@@ -50,8 +51,9 @@ def make_app(*routers: APIRouter) -> FastAPI:
         app.include_router(router)
 
     @app.exception_handler(FirmwareError)
-    def refused(_request: Request, error: FirmwareError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, error.status)
+    def refused(request: Request, error: FirmwareError) -> JSONResponse:
+        words = error.on_page if authorization.is_by_page(request) else str(error)
+        return JSONResponse({"detail": words}, error.status)
 
     @app.exception_handler(RequestValidationError)
     def not_understood(_request: Request, error: RequestValidationError) -> JSONResponse:

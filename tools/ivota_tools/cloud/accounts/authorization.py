@@ -27,6 +27,8 @@ OWNER = "owner"  # a client with the token in --token
 COOKIE = "ivota"
 SECURE_COOKIE = "__Host-ivota"  # over TLS: browsers then bind it to this host and path
 
+_CSRF = "x-csrf-token"  # the header in which a page's script sends its form's token
+
 KNOWN = "ivota.who"  # in a request's scope: the requester's name, once it is known
 
 Guard = Callable[[Request], str]
@@ -117,6 +119,11 @@ def from_our_page(request: Request, signed: Signed, given: str) -> bool:
     return right and same_site(request)
 
 
+def is_by_page(request: Request) -> bool:
+    """Return whether a page's script sends this request, to show the answer to its reader."""
+    return _CSRF in request.headers
+
+
 def same_site(request: Request) -> bool:
     """Check the browser's Sec-Fetch-Site and Origin headers; requests without them pass."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
@@ -131,7 +138,7 @@ def _by_browser(request: Request, signed: Signed, role: str) -> str:
             403, f"{signed.name} has the role {signed.role}, but this needs {role}"
         )
     if not _only_reads(request):
-        if not from_our_page(request, signed, request.headers.get("x-csrf-token", "")):
+        if not from_our_page(request, signed, request.headers.get(_CSRF, "")):
             raise HTTPException(403, "X-CSRF-Token is missing or invalid: reload the page")
     return signed.name
 

@@ -99,6 +99,9 @@ def offer(
                     f"{track} offers {old.version} with sequence {old.sequence}, so boards would "
                     f"reject {new.version} with sequence {new.sequence}: sign it again with "
                     "`ivota release --resign` and a higher --sequence",
+                    f"{track} offers {old.version} with sequence {old.sequence}, so boards would "
+                    f"reject {new.version} with sequence {new.sequence}: on the Firmware page, "
+                    f"upload {new.version} signed with a higher sequence",
                 )
         return tracks.add(index, track, new)[0]
 
@@ -232,6 +235,8 @@ def _expect_key(channel: ServedChannel) -> None:
             409,
             f"the channel of {channel.product} is a mirror: publish with `ivota channel`, and "
             "run `ivota channel cloud upload`; the cloud has no key to sign it (--channel-key)",
+            f"the channel of {channel.product} is a mirror: only its owner can change what it "
+            "offers",
         )
 
 
@@ -248,10 +253,11 @@ def _header(channel: ServedChannel, store: FileStore, firmware: Firmware) -> Sig
             409, f"the file of {firmware.version} cannot be read: {error.strerror}"
         ) from None
     except ReleaseError as error:
+        cannot = f"{firmware.version} cannot be in the channel of {channel.product}: {error}"
         raise FirmwareError(
             409,
-            f"{firmware.version} cannot be in the channel of {channel.product}: {error}. Sign it "
-            "with `ivota release --key`, and upload it",
+            f"{cannot}. Sign it with `ivota release --key`, and upload it",
+            f"{cannot}. Upload a file that is signed with the owner's key on the Firmware page",
         ) from None
     return header
 

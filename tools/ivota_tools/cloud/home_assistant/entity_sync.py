@@ -174,7 +174,7 @@ class EntitySync:
         if revision == device.revision:
             return f"Not installed: {reason}"
         self._refused.pop(node, None)
-        return wait_reason.why(session, device, now)
+        return wait_reason.why(session, device, now, on_page=True)
 
     def _obey(self) -> None:
         nodes = set()  # pressing a button several times counts once

@@ -162,7 +162,7 @@ def _unasked(session: Session, campaign: Campaign) -> str:
     )
     if session.scalar(found.limit(1)) is None:
         return ""
-    return sentence(wait_reason.unasked_words(session))
+    return sentence(wait_reason.unasked_words(session, on_page=True))
 
 
 def _active(session: Session, campaign: Campaign) -> list[Any]:

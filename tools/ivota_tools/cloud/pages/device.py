@@ -72,7 +72,7 @@ def device(visit: Visit) -> Response:
             device=found,
             assignment=assignment,
             stalled=device_states.is_stalled(assignment, now),
-            why=wait_reason.why(session, found, now),
+            why=wait_reason.why(session, found, now, on_page=True),
             # Do not offer the firmware that it runs.
             firmware=[
                 each

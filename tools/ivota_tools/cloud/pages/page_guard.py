@@ -169,7 +169,8 @@ def acting(url: str, act: Callable[[Visit], str]) -> Handler:
         try:
             note = act(visit)
         except REFUSALS as error:
-            return visit.go(back, sentence(str(error)), True)
+            words = error.on_page if isinstance(error, FirmwareError) else str(error)
+            return visit.go(back, sentence(words), True)
         return visit.go(back, note)
 
     return handler

@@ -14,7 +14,8 @@ from . import assignment_states, campaign_counts, campaign_rules, push_sender, r
 PUBLIC_URL = "public_url"  # the setting that contains the address in pushes
 
 
-def why(session: Session, device: Device, now: float) -> str:
+def why(session: Session, device: Device, now: float, *, on_page: bool = False) -> str:
+    """Return the reason; `on_page`: for a reader who does not run the cloud's command."""
     if device.status == PENDING:
         return "pending: accept the device first"
     if device.status == RETIRED:
@@ -83,7 +84,7 @@ def why(session: Session, device: Device, now: float) -> str:
         if push_sender.places(session, campaign, now) == 0:
             return f"queued: campaign {campaign.name!r} has reached its limits"
     if assignment.unasked:
-        return unasked_words(session)
+        return unasked_words(session, on_page=on_page)
     if state in (assignment_states.DOWNLOADING, assignment_states.BURNING):
         return f"{state}, {assignment.percent or 0} %{quiet}"
     if by_ddi and state == assignment_states.PUSHED:
@@ -100,12 +101,13 @@ def why(session: Session, device: Device, now: float) -> str:
     return f"the cloud will push after the device's next report{quiet}"
 
 
-def unasked_words(session: Session) -> str:
+def unasked_words(session: Session, *, on_page: bool) -> str:
     """Say that nobody has requested the file, and at which address."""
     found = session.get(Setting, PUBLIC_URL)
+    called = "public URL" if on_page else "--public-url"
     return (
         f"pushed, but no device has requested the file at {found.value if found else '?'}/files/: "
-        "check that devices can reach this address, which is the cloud's --public-url"
+        f"check that devices can reach this address, which is the cloud's {called}"
     )
 
 

@@ -32,11 +32,15 @@ NAMED_MOST = 5  # files in a message
 
 
 class FirmwareError(ValueError):
-    """A firmware cannot be stored or found; `status` is the HTTP status."""
+    """A firmware cannot be stored or found; `status` is the HTTP status.
 
-    def __init__(self, status: int, message: str) -> None:
+    A message that names a command has another text for the console's pages, `on_page`.
+    """
+
+    def __init__(self, status: int, message: str, on_page: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.on_page = message if on_page is None else on_page
 
 
 class Upload:
@@ -110,6 +114,7 @@ def too_large(size_most: int) -> FirmwareError:
     return FirmwareError(
         413,
         f"the firmware is too large: the maximum is {size_most} bytes; raise it with --max-upload",
+        f"the firmware is too large: the maximum is {size_most:,} bytes",
     )
 
 
