@@ -538,7 +538,14 @@ def test_no_order_is_claimed_that_times_do_not_support(console):
     device.hello("0.1")
     wait_until(lambda: console.api.device("P/d")["left_target"], "the report")
     assert "has since reported 0.1" in console.ivota("devices")
-    assert "has since reported 0.1" in console.page.get(f"/devices/{found['id']}")
+    text = console.page.get(f"/devices/{found['id']}")
+    assert "has since reported 0.1" in text and "off target" in text and "up to date" not in text
+    # Nor do the fleet's figure and its list count it as up to date.
+    assert "0 up to date" in console.page.get("/") and "off target done, but" in console.page.text
+    assert "No devices match" in console.page.get("/?state=done")
+    console.api.push("P/d", "0.2")
+    device.expect("update_firmware")
+    assert " 0 s so far" not in console.page.get(f"/devices/{found['id']}")
 
 
 def test_a_wrong_public_url_is_noticed(console):

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from ..rollout import assignment_states, campaign_counts, campaign_rules
 from ..rollout.device_states import IDLE
 from ..store import device_acceptance
+from ..store.models import Assignment
 
 FLOODED = "flooded"  # recently
 
@@ -59,6 +60,13 @@ def badge(look: Look) -> Markup:
 def device_badge(state: str, stalled: bool = False) -> Markup:
     look = DEVICE.get(state, Look(state, "calm"))
     return badge(Look(f"{look.text}, stalled", "warn") if stalled else look)
+
+
+def target_badge(assignment: Assignment | None, stalled: bool = False) -> Markup:
+    """Return the badge of a device with this current attempt."""
+    if assignment and assignment.state == assignment_states.DONE and assignment.left_target:
+        return badge(Look("off target", "warn"))
+    return device_badge(assignment.state if assignment else IDLE, stalled)
 
 
 def attempt_badge(state: str) -> Markup:

@@ -13,7 +13,7 @@ from ...common.version_order import key
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import assignment_states, device_query, device_states
 from ..rollout.device_query import QueryError
-from ..rollout.device_states import FAILING, OPEN, STALLED, stalled
+from ..rollout.device_states import FAILING, OPEN, STALLED, left_target, stalled
 from ..store.device_acceptance import ACCEPTED, PENDING, RETIRED
 from ..store.models import Assignment, Device, DeviceTag, Firmware, Group
 from . import device_search
@@ -208,13 +208,19 @@ def suggestions(
 
 
 def by_state(session: Session, now: float) -> dict[str, int]:
-    """Count the devices with a target by state, with stalled ones counted separately."""
+    """Count the devices with a target by state, with stalled ones counted separately, and
+    without those that have left it.
+    """
     current = select(Assignment.state, func.count()).where(Assignment.current)
     found = dict(session.execute(current.group_by(Assignment.state)).tuples().all())
     silent = current.where(stalled(now)).group_by(Assignment.state)
     for state, count in session.execute(silent).tuples():
         found[state] -= count
         found[STALLED] = found.get(STALLED, 0) + count
+    for state, count in session.execute(
+        current.where(left_target()).group_by(Assignment.state)
+    ).tuples():
+        found[state] -= count
     return found
 
 

@@ -19,6 +19,7 @@ _FILTERS = (
     badges.attempt_badge,
     badges.campaign_badge,
     badges.device_badge,
+    badges.target_badge,
     badges.in_order,
     formatting.breakable,
     formatting.clock,

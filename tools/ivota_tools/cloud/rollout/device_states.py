@@ -39,6 +39,11 @@ def stalled(now: float) -> ColumnElement[bool]:
     )
 
 
+def left_target() -> ColumnElement[bool]:
+    """Return the condition for a device that has reported another version since its update."""
+    return and_(Assignment.state == assignment_states.DONE, Assignment.left_target)
+
+
 def attention(assignment: Assignment | None, now: float) -> str | None:
     """Return why an operator should look at a device: FAILED, STALLED, RETRY, or None."""
     if assignment is None:
@@ -59,5 +64,5 @@ def of_attempt(state: str, now: float) -> ColumnElement[bool]:
     if state == ON_THE_WAY:
         return and_(Assignment.state.in_(OPEN), ~stalled(now))
     if state == assignment_states.DONE:
-        return Assignment.state.in_(FINE)
+        return and_(Assignment.state.in_(FINE), ~left_target())
     return Assignment.state == state
