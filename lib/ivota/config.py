@@ -122,7 +122,7 @@ def _set_topics(config, found):
     try:
         topics = dict(once(name).TOPICS)
     except (ImportError, AttributeError, ValueError):
-        raise ConfigError("dialect %s is not on the board: no ivota/%s with TOPICS" % (name, name))
+        raise ConfigError("dialect %s: the board has no ivota/%s with TOPICS" % (name, name))
     for part in found if isinstance(found, tuple) else (found,):
         given = part.get("topics") or {}
         topics.update({name: given[name] for name in given if given[name] is not None})

@@ -112,7 +112,7 @@ class Entity:
             client.job = None
         if not push.same_firmware(self.offer):
             client.log("info", "offer", version=push.version)
-            client.tell("it waits for Install in Home Assistant", push)
+            client.tell("waiting for Install in Home Assistant", push)
         self.offer = push
         self._offered_at = time.ticks_ms()
 
@@ -167,9 +167,9 @@ class Entity:
             return client.version, client.version, True, None, "on trial until the cloud answers"
         if self.offer:
             asked = self.offer.version == self._agreed
-            why = "requesting the update" if asked else "on offer: Install starts it"
+            why = "requesting the update" if asked else "available: press Install"
             return client.version, self.offer.version, asked, None, why
-        why = "no update is on offer"
+        why = "no update available"
         if self.result:
             why = "the update to %s failed: %s" % self.result
         return client.version, client.version, False, None, why

@@ -34,8 +34,6 @@ def check(config, merge, check_all, error):
     except error as problem:
         raise error(str(problem).replace("mqtt.", "home_assistant."))
     if section["tls"] and config["one_tls_session"]:
-        raise error(
-            "home_assistant.tls must be false with one_tls_session: it is a second session"
-        )
+        raise error("home_assistant.tls must be false with one_tls_session: it needs a second one")
     section["mode"] = mode
     config["home_assistant"] = section

@@ -55,7 +55,7 @@ def _network(config, error):
     if network not in ("wifi", "lan", "ppp", "own"):
         raise error("network must be one of wifi, lan, ppp, own")
     if network in ("wifi", "ppp") and network not in there:
-        raise error("%s is missing in the configuration: network selects it" % network)
+        raise error("%s is missing in the configuration: network needs it" % network)
     return network
 
 

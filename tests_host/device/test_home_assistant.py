@@ -66,7 +66,7 @@ def test_a_push_waits_for_the_button_and_the_cloud_is_told():
         world.push()
         world.spin()
         assert not made.job and not made.next and not world.requests
-        assert world.notices()[0]["message"] == "it waits for Install in Home Assistant"
+        assert world.notices()[0]["message"] == "waiting for Install in Home Assistant"
         shown = world.shown()
         assert (shown["latest_version"], shown["in_progress"]) == ("0.2", False)
         for junk in (b"INSTALL", b"INSTALL 00000000x", b"\xff", b'{"version": "0.3"}'):

@@ -525,7 +525,7 @@ def test_status_and_clear(board, tree):
     board.wait_starts("friendly", "friendly")
     said = ivota_board(board, "status", "--clear", answer=False)
     assert "runs       0.2 (from the bundle)" in said
-    assert f"boot files version {project_files.version()}, start bundles of format 2" in said
+    assert f"boot files version {project_files.version()}, for bundles of format 2" in said
     assert "download   0.3: 250 of 1000 bytes (25 %)" in said
     assert "rejected   none (list cleared)" in said
     left = json.loads(board.read("/ivota-state.json"))

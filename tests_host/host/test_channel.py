@@ -83,7 +83,7 @@ def test_nothing_is_published_twice_or_backwards(
     before = (channel.folder / NAME).read_bytes()
     for source, why in (
         (build("0.2"), "is already published in stable"),
-        (build("0.2", "X = 1\n"), "was published with other contents"),
+        (build("0.2", "X = 1\n"), "was published with different contents"),
     ):
         with pytest.raises(ChannelError, match=why):
             channel.publish(source)
@@ -125,7 +125,7 @@ def test_withdrawn_boards_return(channel: Channel, build: Callable[..., Path]) -
     assert [delta.base for delta in release.deltas] == ["0.3"]
     assert steps(channel) == {("0.2", 100): None, ("0.3", 100): "0.2"}
     # It must not come back as something else.
-    with pytest.raises(ChannelError, match="other contents"):
+    with pytest.raises(ChannelError, match="different contents"):
         channel.publish(build("0.3", "X = 1\n"))
     channel.publish(build("0.4"))
     channel.withdraw("0.4")

@@ -191,7 +191,7 @@ def test_another_content_under_a_version_is_refused(cloud, api, tmp_path):
         before = stored(cloud)
         path.write_bytes(other)
         with pytest.raises(
-            ApiError, match=f"other contents .firmware {found}.*new version"
+            ApiError, match=f"different contents .firmware {found}.*new version"
         ) as caught:
             api.upload(path, version)
         assert caught.value.status == 409 and stored(cloud) == before

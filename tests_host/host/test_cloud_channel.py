@@ -163,7 +163,7 @@ def test_what_a_mirror_refuses(
         refused(client, changed(product="OTHER"), 422, "the channel of OTHER, not of HOME")
         refused(client, changed(expires=int(time.time()) - 1), 422, "has expired")
         elsewhere = Release("0.9", None, 9, "../../ivota.db", 9, "0" * 32)
-        refused(client, changed(tracks={"stable": (elsewhere,)}), 422, "must be its MD5")
+        refused(client, changed(tracks={"stable": (elsewhere,)}), 422, "which must be 0000")
         for wrong in ({"serial": -1}, {"expires": "never"}):
             refused(client, changed(**wrong), 422, "is damaged")
         # Files: signed by the owner, and named after their contents.
@@ -343,7 +343,7 @@ def test_the_cloud_fills_a_channel_with_what_the_owner_has_signed(
             client.end_in_channel("HOME", "0.2")
         assert client.end_in_channel("HOME", "0.3")["tracks"] == {"stable": []}
         client.delete_firmware(second["id"])
-        with pytest.raises(ApiError, match="the cloud fills the channel of HOME itself"):
+        with pytest.raises(ApiError, match="the cloud itself publishes in the channel of HOME"):
             client.missing_in_channel("HOME", get(filling).content)
         assert [each["action"] for each in client.audit() if "channel" in each["action"]] == [
             *["channel offer"] * 6, "channel end"]  # fmt: skip
@@ -552,7 +552,7 @@ def test_the_commands(tmp_path: Path, keys: Keys, site: Channel) -> None:
     check = "cloud", "check-config", "--data", tmp_path / "none"
     assert run(*check, "--config", config)[0] == 0
     for given, why in (
-        (("--channel", "HOME"), "is not PRODUCT=FILE"),
+        (("--channel", "HOME"), "must be PRODUCT=FILE, not"),
         (("--channel", f"HOME={online}"), "is not a public key"),
         (("--channel-key", f"HOME={online}"), "--channel-key needs --channel"),
         (("--channel", f"HOME={owner}", "--channel-key", f"HOME={owner}"), "not a private key"),

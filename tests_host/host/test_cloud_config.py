@@ -88,7 +88,7 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path, file):
         ('tls_cert = "x"', "--tls-cert and --tls-key must be used together"),
         ('tls_cert = "x"\ntls_key = "y"', "cannot read x"),
         ('token_file = "/none"', "--token-file cannot be read from /none"),
-        ('host = "0.0.0.0"', "also specify the address"),
+        ('host = "0.0.0.0"', "to specify the address"),
         ("psk_port = 1", "--psk-port needs --sign-in"),
     ],
 )

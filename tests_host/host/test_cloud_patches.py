@@ -116,7 +116,7 @@ def test_a_patch_is_nobodys_target(api, device):
     found = {each["size"]: each for each in api.firmware() if each["whole_id"]}
     assert len(found) > 1
     for each in found.values():
-        with pytest.raises(ApiError, match="is a patch: push"):
+        with pytest.raises(ApiError, match="is a patch: push its result, firmware"):
             api.push(device.name, firmware_id=each["id"])
     assert {each["base_version"] for each in found.values()} == {"", "0.1"}
 

@@ -98,5 +98,5 @@ def test_commands_that_nobody_gave_are_ignored():
 def test_the_option_needs_a_broker_that_both_can_use(tmp_path):
     with pytest.raises(CloudError, match="view, install or remove"):
         Cloud(tmp_path, home_assistant="yes")
-    with pytest.raises(CloudError, match="needs a broker that both can use"):
+    with pytest.raises(CloudError, match="only devices can use the built-in broker"):
         Cloud(tmp_path, home_assistant="view", sign_in=True)

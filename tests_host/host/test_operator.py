@@ -70,7 +70,7 @@ def test_nothing_is_lost_by_leaving_something_out(console):
         assert words in console.page.send("/campaigns/new", 422, **given), field
     # A choice that the page does not offer is not taken for another one.
     for field, value, words in (("stop_on", "none", "Choose what counts as failed"),
-                                ("only_outdated", "yes", "Choose for which versions"),
+                                ("only_outdated", "yes", "Choose which versions to update"),
                                 ("start", "then", "Choose when the campaign starts"),
                                 ("start_at", "2100-05-01T03:00", "clear the time")):  # fmt: skip
         given = form(console, firmware, **{field: value})
@@ -581,7 +581,7 @@ def test_other_bytes_under_the_same_name_are_refused(console, tmp_path):
     first = console.upload("0.2", "blink", b"one")
     path = tmp_path / "other.bin"
     path.write_bytes(b"two" * 200)
-    words = "blink 0.2 already exists with other contents"
+    words = "blink 0.2 already exists with different contents"
     differs = f"300 bytes, SHA-256 {first['sha256'][:12]}…, and this file has 600 bytes"
     for part in (words, differs):
         console.refused(part, console.api.upload, path, "0.2", "blink")
@@ -607,7 +607,7 @@ def test_other_bytes_under_the_same_name_are_refused(console, tmp_path):
         (source / "app.py").write_text(f"def main():\n    print({text})\n")
         release = "release", source, "--version", "0.5", "--out", tmp_path / f"{text}.bin"
         said = console.ivota(*release, "--upload", code=0 if text == "1" else 1)
-    assert "already exists with other contents" in said and "differs in app." in said
+    assert "already exists with different contents" in said and "differs in app." in said
 
 
 def test_retry_says_why_there_is_nothing_to_retry(console):

@@ -395,7 +395,7 @@ def test_resign_and_sign_a_ready_file(app, tmp_path):
     assert "--out is missing" in wrong(one, *sign, 2, "--resign")
     assert "--resign" in wrong(one, *sign, 2, *out)
     assert "not '2'" in wrong(one, *sign, 2, "--resign", "--version", "2", *out)
-    assert "--out also needs --key" in wrong(one, *out)
+    assert "use --out only with --key" in wrong(one, *out)
     assert "--pad-to needs a folder" in wrong(one, "--pad-to", 100_000, *sign, 2, *out)
     assert "cannot read" in wrong(app, "--version", "1", "--key", tmp_path / "no",
                                      "--sequence", 1, *out)  # fmt: skip

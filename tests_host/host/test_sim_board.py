@@ -222,7 +222,7 @@ print("cause", machine.reset_cause())
         board.power_on()
         board.wait_log("^cause 2$")
     assert board.crashes == 1
-    assert "sim: the interpreter crashed (signal 11): not the board's fault; reset" in board.log
+    assert "sim: resetting the board, because the interpreter crashed (signal 11)" in board.log
 
 
 @pytest.mark.parametrize("how", ["raise SystemExit", "import sys; sys.exit()", "soft_reset()"])

@@ -655,7 +655,7 @@ def test_images() -> None:
         assert len(image) == size and is_valid(image)
         assert is_valid(image[: size // 16 * 16]) and not is_valid(image[: size // 16 * 16 - 16])
     assert image[32:36] == b"\x32\x54\xcd\xab" and b"0.2" in image[48:80]
-    with pytest.raises(ValueError, match=r"an image of 0\.1 has 368 bytes at least"):
+    with pytest.raises(ValueError, match=r"an image of 0\.1 needs at least 368 bytes"):
         make_image("0.1", size=367)
     assert is_valid(make_image("0.1", size=368))
 
@@ -688,5 +688,5 @@ def test_slots_that_can_not_be(tmp_path: Path) -> None:
             Board(tmp_path, fs="host", **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no slots"):
         Board(tmp_path, plain=True, slots=4, image=OLD)
-    with pytest.raises(ValueError, match="do not fit a slot of 4096"):
+    with pytest.raises(ValueError, match="do not fit into a slot of 4096"):
         Board(tmp_path, slots=1, image=OTHER).install()

@@ -519,5 +519,5 @@ def test_no_file_system(tmp_path: Path) -> None:
     "wrong", [("burn", 0, "any"), ("die", -1, "any"), ("die", 0, "x"), ("part", 0, "read")]
 )
 def test_faults_that_do_not_exist(wrong: tuple[str, int, str]) -> None:
-    with pytest.raises(ValueError, match="no such fault"):
+    with pytest.raises(ValueError, match="not a valid fault"):
         Fault(*wrong)

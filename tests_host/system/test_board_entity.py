@@ -77,7 +77,7 @@ def test_only_the_button_of_this_session_starts_only_what_is_on_offer():
         assert (state["latest_version"], state["in_progress"]) == ("0.2", False)
         device = stage.api.device(f"{PRODUCT}/{NAME}")
         assert (device["state"], device["version"]) == ("pushed", "0.1")
-        assert device["result_msg"] == "it waits for Install in Home Assistant"
+        assert device["result_msg"] == "waiting for Install in Home Assistant"
         assert "install_pressed" not in "\n".join(stage.board.log)
         stage.press_install()
         stage.wait_for(installed_version="0.2", in_progress=False)

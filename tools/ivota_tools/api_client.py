@@ -62,7 +62,7 @@ class Client(Connection):
         return self._pages("firmware")
 
     def failures(self, firmware_id: int) -> list[Json]:
-        """List the failures of a firmware in the whole fleet."""
+        """List the failures of the firmware in the whole fleet."""
         return self._list(f"firmware/{firmware_id}/failures")
 
     def upload(
@@ -102,7 +102,7 @@ class Client(Connection):
         new: bool = False,
         include_mismatched: bool = False,
     ) -> Json:
-        """Deploy a firmware; return {"device": …, "firmware": …}.
+        """Deploy firmware; return {"device": …, "firmware": …}.
 
         `new` allows a device that has never reported, `include_mismatched` one of another
         application or other hardware.
@@ -171,7 +171,7 @@ class Client(Connection):
         self._ask("DELETE", f"devices/{device_id}")
 
     def delete_firmware(self, firmware_id: int) -> None:
-        """Delete a firmware and its patches."""
+        """Delete the firmware and its patches."""
         self._ask("DELETE", f"firmware/{firmware_id}")
 
     def delete_campaign(self, campaign_id: int) -> None:
@@ -316,7 +316,7 @@ class Client(Connection):
         return self._object("PUT", f"channels/{quote(product, safe='')}/index", content=index)
 
     def offer_in_channel(self, product: str, firmware_id: int, **order: Any) -> Json:
-        """Offer a firmware in a channel that the cloud fills. `order`: track, share, not_before
+        """Offer firmware in a channel that the cloud signs. `order`: track, share, not_before
         and deltas.
         """
         path = f"channels/{quote(product, safe='')}/offer"

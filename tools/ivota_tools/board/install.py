@@ -159,8 +159,9 @@ def _foreign(found: dict[str, Any], own: dict[str, bytes], force: bool) -> list[
     taken = [f"{name}.bak" for name in foreign if f"{name[1:]}.bak" in names_in(found, "/")]
     if taken:
         raise BoardError(
-            f"the board already has {' and '.join(taken)}, and --force would overwrite that. "
-            f"Save a copy, then delete: `mpremote fs rm {' '.join(f':{each}' for each in taken)}`"
+            f"the board already has {' and '.join(taken)}, which --force would overwrite. "
+            "Save a copy, and delete the original: "
+            f"`mpremote fs rm {' '.join(f':{each}' for each in taken)}`"
         )
     return [[name, f"{name}.bak"] for name in foreign]
 

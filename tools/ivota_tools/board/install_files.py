@@ -26,7 +26,7 @@ def board_files(root: Path, source: bool = False) -> dict[str, bytes]:
     interpreter with another generation of .mpy.
     """
     if not (root / "lib" / "ivota").is_dir():
-        raise BoardError(f"{root}/lib/ivota is missing: run from a complete checkout of ivota")
+        raise BoardError(f"{root}/lib/ivota is missing: run ivota from a complete checkout")
     files: dict[str, bytes] = {}
     contents = {path: (root / "lib" / path).read_bytes() for path in library_files(root)}
     for path, content in contents.items():

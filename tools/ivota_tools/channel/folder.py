@@ -130,7 +130,10 @@ class Channel:
         source = self.folder / good.release.file
         payload = split(source.read_bytes())[0]
         if hashlib.sha256(payload).hexdigest() != good.payload_sha256:
-            raise ChannelError(f"{source} is not the file that was published")
+            raise ChannelError(
+                f"{source} has changed since {good.release.version} was published: restore it "
+                "from a backup"
+            )
         signer = Signer(self._key, self._next_sequence(None), bad.target)
         kind = releases.inspect(source).kind
         data = signer.sign(payload, good.release.version, kind)
@@ -260,7 +263,7 @@ class Channel:
                 continue
             if known.payload_sha256 != digest:
                 raise ChannelError(
-                    f"version {version} was published with other contents: choose a new version"
+                    f"version {version} was published with different contents: choose another one"
                 )
             if known.track == track and not known.withdrawn:
                 raise ChannelError(f"version {version} is already published in {track}")

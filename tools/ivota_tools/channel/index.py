@@ -155,9 +155,9 @@ def _decode(body: bytes) -> Index:
 
 def _expect_numbers(index: Index) -> None:
     if type(index.serial) is not int or index.serial < 0:
-        raise ValueError(f"its serial number is {index.serial!r}")
+        raise ValueError(f"its serial number {index.serial!r} is invalid")
     if index.expires is not None and type(index.expires) is not int:
-        raise ValueError(f"its expiry is {index.expires!r}")
+        raise ValueError(f"its expiry time {index.expires!r} is invalid")
     for file in files_of(index):
         if type(file.size) is not int or type(file.file) is not str or type(file.md5) is not str:
             raise ValueError(f"the file {file.file!r} has values of the wrong type")

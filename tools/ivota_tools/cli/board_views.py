@@ -44,8 +44,8 @@ def show_install(result: dict[str, Any]) -> None:
 def show_status(result: dict[str, Any]) -> None:
     board = result["board"]
     package = {
-        "current": "same version as this computer",
-        "other": "different version from this computer",
+        "current": "same version as on this computer",
+        "other": "not the version on this computer",
         "none": "not installed",
         "frozen": f"version {result['frozen']}, in the board's firmware",
     }
@@ -55,7 +55,7 @@ def show_status(result: dict[str, Any]) -> None:
     boot = result["boot"]
     if boot:
         formats = ", ".join(map(str, boot["formats"]))
-        rows += [("boot files", f"version {boot['version']}, start bundles of format {formats}")]
+        rows += [("boot files", f"version {boot['version']}, for bundles of format {formats}")]
     if result["version"] is not None:
         rows += [("runs", f"{result['version']} (from the {result['version_from']})")]
     rows += [("device", result["device"] or "no configuration")]
@@ -132,7 +132,9 @@ def ask_person(what: str) -> bool:
     """Ask at the terminal; return False if there is none."""
     if not (sys.stdin.isatty() and err.is_terminal):
         return False
-    err.print(cell(f"{what}, then press Enter here. (s and Enter: skip)"), soft_wrap=True)
+    err.print(
+        cell(f"{what}, then press Enter here. To skip this step, type s first."), soft_wrap=True
+    )
     return input().strip().lower() != "s"
 
 

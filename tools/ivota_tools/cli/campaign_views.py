@@ -92,7 +92,7 @@ def campaign_view(campaign: Json) -> RenderableType:
     if campaign["waits_for"]:
         lines.append(cell(campaign["waits_for"]))
     if campaign["totals"]["failed"]:
-        lines.append(cell(f"for the reasons: ivota firmware --failures {firmware['id']}"))
+        lines.append(cell(f"to see the reasons: ivota firmware --failures {firmware['id']}"))
     return Group(*lines)
 
 

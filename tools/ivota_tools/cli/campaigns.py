@@ -51,8 +51,8 @@ def campaign_create(
     success: Annotated[
         str,
         typer.Option(
-            help="Share of the devices reached so far that must succeed before the next stage "
-            "starts."
+            help="Share of the devices in the stages so far that must succeed before the next "
+            "stage starts."
         ),
     ] = options.SUCCESS,
     soak: Annotated[
@@ -67,8 +67,8 @@ def campaign_create(
     stop_on: Annotated[
         str,
         typer.Option(
-            help="Which failures --stop counts: `first` (also devices that will be retried) or "
-            "`last` (after all retries)."
+            help="Which failures count for --stop: `first` (the first failure of a device) or "
+            "`last` (only a failure after all retries)."
         ),
     ] = options.STOP_ON,
     least: Annotated[
@@ -125,9 +125,9 @@ def campaign_create(
     starts the campaign.
     """
     if stop_on not in options.STOPS:
-        fail(f"--stop-on {stop_on!r} is not first or last")
+        fail(f"--stop-on must be first or last, not {stop_on!r}")
     if (group is None) == (query is None):
-        fail("specify the devices by either --group or --query; `-q all` means every device")
+        fail("specify the devices with either --group or --query; `-q all` means every device")
     order = {
         "name": version if name is None else name,
         "version": version,

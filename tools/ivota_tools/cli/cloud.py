@@ -199,7 +199,7 @@ def _say_where(running: Cloud, asked: Mapping[str, Any]) -> None:
     if running.folder.absolute() != default_data().absolute():
         exports.append(f"IVOTA_TOKEN=$(cat {shlex.quote(str(running.folder / LOCAL_TOKEN))})")
     if exports:
-        say(f"For these commands: export {' '.join(exports)}")
+        say(f"To use these commands, first run: export {' '.join(exports)}")
 
 
 def _end_now() -> None:
@@ -207,5 +207,5 @@ def _end_now() -> None:
     not acknowledged.
     """
     with contextlib.suppress(OSError):
-        os.write(2, b"ivota: the cloud did not stop in time: forcing it to exit\n")
+        os.write(2, b"ivota: the cloud did not stop in time; forcing it to exit\n")
     os._exit(1)

@@ -128,7 +128,7 @@ def _provider(asked: Mapping[str, Any]) -> IdentityProvider | None:
     for each in given:
         group, equals, role = each.rpartition("=")
         if not equals or not group:
-            raise OptionError(f"--oidc-role {each!r} is not GROUP=ROLE")
+            raise OptionError(f"--oidc-role must be GROUP=ROLE, not {each!r}")
         roles[group] = role
     from ..cloud import CloudError
     from ..cloud.accounts.identity_provider import IdentityProvider
@@ -216,7 +216,7 @@ def _channels(given: Sequence[str], private: Sequence[str]) -> tuple[ChannelSett
                 signing[product] = load_private(file, _passphrase)
             except ReleaseError as error:
                 raise OptionError(
-                    f"{error}. If it has a passphrase, set IVOTA_PASSPHRASE"
+                    f"{error}. If the key has a passphrase, set IVOTA_PASSPHRASE"
                 ) from None
     except ReleaseError as error:
         raise OptionError(str(error)) from None
@@ -233,7 +233,7 @@ def _passphrase() -> str:
 def _product_file(option: str, given: str) -> tuple[str, Path]:
     product, equals, file = given.partition("=")
     if not equals or not file:
-        raise OptionError(f"{option} {given!r} is not PRODUCT=FILE")
+        raise OptionError(f"{option} must be PRODUCT=FILE, not {given!r}")
     return product, Path(file)
 
 

@@ -196,8 +196,8 @@ TrustedProxy = Annotated[
     list[str] | None,
     _option(
         "ADDRESS",
-        "Address or network of a reverse proxy whose X-Forwarded-For header to trust; "
-        "repeatable. A proxy on this computer is always trusted.",
+        "Address or network of a reverse proxy whose X-Forwarded-For header the cloud "
+        "trusts; repeatable. A proxy on this computer is always trusted.",
     ),
 ]
 Webhook = Annotated[
@@ -238,7 +238,7 @@ HomeAssistant = Annotated[
     _option(
         "view|install|remove",
         "Show each device in Home Assistant, through the broker. view: only show it; "
-        "install: also update it with a button; remove: delete the entities.",
+        "install: add a button that updates it; remove: delete the entities.",
     ),
 ]
 Channel = Annotated[
@@ -261,7 +261,7 @@ Ddi = Annotated[
     str | None,
     _option(
         "TENANT",
-        "Serve SWUpdate, RAUC and other devices that poll through hawkBit's DDI, at "
+        "Serve devices that poll through hawkBit's DDI, for example with SWUpdate or RAUC, at "
         "/TENANT/controller/v1. TENANT is also their product.",
     ),
 ]

@@ -56,4 +56,4 @@ def move(
     if done.rows:
         say(f"moved {devices} ({done.rows} rows) to {done.database}")
     else:
-        say(f"{done.database} already has this fleet of {devices}")
+        say(f"{done.database} already contains this fleet of {devices}")

@@ -152,7 +152,7 @@ def delete(
     name = bulk_actions.one(device, where, dry_run)
     if name is None:
         assert where is not None
-        question = "Permanently delete {}, with the entire history?"
+        question = "Permanently delete {} and the entire update history?"
         return bulk_actions.act(
             where, "delete", "deleted",
             question=question, yes=yes, dry_run=dry_run, as_json=as_json,

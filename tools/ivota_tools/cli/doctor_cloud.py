@@ -82,12 +82,12 @@ def _public(cloud: Json) -> Finding:
         advice = "devices download from it: correct --public-url, or make it reachable"
         return Finding(what, BAD, words, advice)
     if answer.status_code != 403:
-        words = f"{url}/files/ answers {answer.status_code}, so it is not an ivota cloud"
+        words = f"{url}/files/ returned HTTP {answer.status_code}, so it is not an ivota cloud"
         return Finding(what, BAD, words, "correct --public-url, or make the proxy forward /files/")
     if urlsplit(url).hostname in LOOPBACK:
         advice = "for boards on the network: --host 0.0.0.0 --public-url http://ADDRESS:PORT"
         return Finding(what, NOTE, f"only this machine can reach {url}", advice)
-    return Finding(what, GOOD, f"{url} answers this machine")
+    return Finding(what, GOOD, f"this machine can reach {url}")
 
 
 def _certificate(expires: float | None) -> Finding:

@@ -114,7 +114,7 @@ def import_(
         return print_json(made)
     to_do = _to_do([each["board"] for each in made])
     added = "1 device" if len(made) == 1 else f"{len(made):,} devices"
-    say(f"{added} added; the board.json of each, in {folder}, {to_do}")
+    say(f"{added} added; each board.json in {folder} {to_do}")
 
 
 def _network(ssid: str | None) -> device_list.Wifi | None:

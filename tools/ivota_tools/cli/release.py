@@ -277,7 +277,7 @@ def _ready_file(
 ) -> releases.Release:
     if signer is None:
         if out_file:
-            fail(f"{source} is already a firmware file: --out also needs --key")
+            fail(f"{source} is already a firmware file: use --out only with --key, to sign it")
         return releases.inspect(source)
     if out_file is None:
         fail("--out is missing: specify the file to write")

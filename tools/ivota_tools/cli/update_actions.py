@@ -55,7 +55,7 @@ def push(
         with Client() as client:
             chosen = _find_firmware(client, version, application)
         of = f" of {chosen['application']}" if chosen["application"] else ""
-        others = ", whatever their application and hardware" if include_mismatched else ""
+        others = ", regardless of their application and hardware" if include_mismatched else ""
         return bulk_actions.act(
             where, "push", "started", question=f"Update {{}} to {version}{of}{others}?",
             yes=yes, dry_run=dry_run, as_json=as_json,

@@ -153,7 +153,7 @@ async def accept(
             address = peer[0] if isinstance(peer, tuple) else ""
             held = table.enter(address, link.close)
             if held is None:
-                log.warning("%s connection from %s rejected: all %d are in use", name, address,
+                log.warning("rejected the %s connection from %s: all %d are in use", name, address,
                             table.most)  # fmt: skip
                 link.close()
                 await asyncio.sleep(0)

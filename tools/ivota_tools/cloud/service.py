@@ -183,7 +183,7 @@ class Cloud:
             self.stop()
             advice = "choose another data directory with --data"
             if (self.folder / SQLITE).exists():  # elsewhere, the fleet would be missing
-                advice = "let this user write the data directory and its files"
+                advice = "let this user write to the data directory and its files"
             raise CloudError(f"cannot store data in {self.folder} ({error}): {advice}") from error
         except BaseException:
             self.stop()
@@ -315,7 +315,7 @@ class Cloud:
         virtual_host = self._external.virtual_host
         made = BrokerSignIn(Credentials(database), self._secret, self._prefix, virtual_host)
         path = made.write_settings(self.folder, self.public_url)
-        log.info("settings with which RabbitMQ asks this cloud about sign-ins: %s", path)
+        log.info("wrote the settings with which RabbitMQ lets this cloud check sign-ins: %s", path)
         return made
 
     def _start_broker(self, database: Database, places: Room) -> Address:

@@ -148,6 +148,6 @@ class CloudSettings:
             raise CloudError("--home-assistant needs a broker with MQTT, not amqp://")
         if self.home_assistant and self.sign_in:
             raise CloudError(
-                "--home-assistant needs a broker that both can use: with --sign-in, "
-                "the built-in broker is only for devices, so use your own with --broker"
+                "with --sign-in, only devices can use the built-in broker: for --home-assistant, "
+                "use your own broker with --broker"
             )

@@ -17,12 +17,12 @@ class WifiError(ValueError):
 def section(ssid: str, password: str) -> dict[str, str | None]:
     """Return the section; an open network has an empty password. Raises WifiError."""
     if not 0 < len(ssid.encode()) <= SSID_MOST:
-        raise WifiError(f"the name of a Wi-Fi network has 1 to {SSID_MOST} bytes")
+        raise WifiError(f"the name of a Wi-Fi network must have 1 to {SSID_MOST} bytes")
     length = len(password.encode())
     is_key = length == 64 and not set(password) - set(string.hexdigits)
     if password and not (PASSWORD_LEAST <= length <= PASSWORD_MOST or is_key):
         raise WifiError(
-            f"a Wi-Fi password has {PASSWORD_LEAST} to {PASSWORD_MOST} characters, or 64 "
+            f"a Wi-Fi password must have {PASSWORD_LEAST} to {PASSWORD_MOST} characters, or 64 "
             "hexadecimal digits; leave it empty for an open network"
         )
     return {"ssid": ssid, "password": password or None}

@@ -37,7 +37,7 @@ class Outcome(scene.Outcome):
         """Return the failed checks in sentences."""
         found = self.not_arrived(NEW)
         if not self.made:
-            found.append("the board did not build it from a delta")
+            found.append(f"the board did not build {NEW} from a delta")
         if self.received_bytes * 10 > self.firmware_bytes:
             found.append(f"{self.received_bytes:,} bytes were received; a tenth should be enough")
         return found

@@ -93,9 +93,7 @@ class Signer:
             payload = size - len(header) - SIGNATURE_SIZE - _FOOTER.size
             if len(str(payload)) == digits and payload >= 0:
                 return payload
-        raise ReleaseError(
-            f"a signed firmware cannot have exactly {size} bytes: use one byte more"
-        )
+        raise ReleaseError(f"a signed file cannot have exactly {size} bytes: use one byte more")
 
     def _header(self, size: int, sha256: str, version: str, kind: str) -> bytes:
         return SignedHeader(

@@ -81,7 +81,7 @@ class Board:
         console: Callable[[str], None] | None = None,
     ):
         if fs not in ("flash", "host"):
-            raise ValueError(f"fs is flash or host, not {fs}")
+            raise ValueError(f"fs must be flash or host, not {fs}")
         if fs == "host" and (fat_blocks or record or slots or plain):
             raise ValueError("a board on the host's file system has no flash")
         if bool(slots) != bool(image):
@@ -326,7 +326,7 @@ class Board:
         if self.turns and code in _CRASHES and self.crashes < _CRASHES_MOST:
             self.crashes += 1
             self._line(
-                f"sim: the interpreter crashed (signal {-code}): not the board's fault; reset"
+                f"sim: resetting the board, because the interpreter crashed (signal {-code})"
             )
             return HARD_RESET
         found = (flash.violation() for flash in self._flashes())

@@ -49,7 +49,7 @@ def make_image(
         room = size // 16 * 16 - least
         if room < 0:
             least += -least % 16
-            raise ValueError(f"an image of {version} has {least} bytes at least")
+            raise ValueError(f"an image of {version} needs at least {least} bytes")
         code = chance.randbytes(room)
     image = _HEADER.pack(
         *(_MAGIC, 2, 2, 0x20, _ENTRY),  # two segments; DIO at 40 MHz, 4 MiB

@@ -50,9 +50,9 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in ("die", "part", "random", "error") or self.on not in _KINDS:
-            raise ValueError(f"no such fault: {self}")
+            raise ValueError(f"not a valid fault: {self}")
         if self.at < 0 or (self.on == "read" and self.kind in ("part", "random")):
-            raise ValueError(f"no such fault: {self}")
+            raise ValueError(f"not a valid fault: {self}")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Flash:
         """
         size = self.slots * BLOCK
         if len(data) > size:
-            raise ValueError(f"{len(data)} bytes do not fit a slot of {size}")
+            raise ValueError(f"{len(data)} bytes do not fit into a slot of {size} bytes")
         self._write(self._first(label), data.ljust(size, b"\xff"))
 
     def otadata(self) -> tuple[otadata.Entry, otadata.Entry]:

@@ -32,7 +32,7 @@ class Cut:
 
     def __post_init__(self) -> None:
         if self.kind not in ("fin", "rst", "silence") or self.towards not in ("board", "server"):
-            raise ValueError(f"no such cut: {self}")
+            raise ValueError(f"not a valid cut: {self}")
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Proxy:
     def pace(self, bytes_per_s: float | None) -> None:
         """Limit the rate of all connections together, in each direction; None: no limit."""
         if bytes_per_s is not None and bytes_per_s <= 0:
-            raise ValueError("to let nothing pass, stall()")
+            raise ValueError("call stall() to let nothing pass")
         self._call(lambda: setattr(self, "_rate", bytes_per_s))
 
     def delay(self, seconds: float) -> None:
@@ -207,7 +207,9 @@ class Proxy:
         until = time.monotonic() + timeout_s
         while self.received < size:
             if time.monotonic() > until:
-                raise TimeoutError(f"{self.received} of {size} bytes within {timeout_s:g} s")
+                raise TimeoutError(
+                    f"received only {self.received} of {size} bytes within {timeout_s:g} s"
+                )
             time.sleep(0.001)
 
     def close(self) -> None:

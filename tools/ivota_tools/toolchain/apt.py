@@ -91,7 +91,7 @@ class Apt:
             if words[:1] == ["Inst"]:
                 versions[words[1]] = words[2].lstrip("(")
         if program not in versions:
-            raise AptError(f"apt finds no {program}")
+            raise AptError(f"apt cannot find {program}")
         # Skip packages for a whole system (users, init scripts, locales).
         wanted = [
             name

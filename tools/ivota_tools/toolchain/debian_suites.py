@@ -46,7 +46,7 @@ def from_any_suite(
     for tool in ("apt-get", "dpkg"):
         if not shutil.which(tool):
             raise ToolchainError(
-                f"{program} is missing, and so is {tool} to download it: {advice}"
+                f"{program} is missing, and cannot be downloaded without {tool}: {advice}"
             )
     mirror = _mirror(advice)
     say(f"downloading {program} once into {cache_dir()}")

@@ -70,7 +70,7 @@ def erase(rig: Rig) -> Seen:
     """Measure the time to erase 4096 bytes of the inactive slot."""
     found = rig.ask(on_board_measure.erase_blocks, count=_BLOCKS)
     if found is None:
-        raise Skipped("no OTA slots: only an inactive slot can be erased safely")
+        raise Skipped("this board has no inactive OTA slot in which to erase blocks")
     return _times(found), found
 
 
@@ -89,7 +89,7 @@ def from_log(rig: Rig) -> Seen:
         for word, busy in (("waiting", False), ("downloading", True))
     }
     if not shares["waiting"]:
-        raise Failed("the application has recorded nothing")
+        raise Failed("the application did not write its log")
     values: dict[str, Any] = {"loops_alone": alone}
     words = []
     for word, windows in shares.items():
@@ -98,7 +98,7 @@ def from_log(rig: Rig) -> Seen:
         share = min(round(100 * median(each["loops"] for each in windows) / alone), 100)
         free = min(each["heap_free"] for each in windows)
         values[word] = {"percent": share, "heap_free": free, "windows": len(windows)}
-        words.append(f"{share} % of the core and {free:,} bytes of free heap while {word}")
+        words.append(f"{share} % of the processor and {free:,} bytes of free heap while {word}")
     starts = [each for each in entries if each["kind"] == "start"]
     values["starts"] = [[each["version"], each["cause"]] for each in starts]
     counts = sorted(Counter(each["cause"] for each in starts).items())

@@ -246,7 +246,7 @@ class Rig:
             if value:
                 return value
             if time.monotonic() > end:
-                raise Failed(f"the computer did not get {what} within {self.step_s:g} s")
+                raise Failed(f"timed out after {self.step_s:g} s waiting for {what}")
             self.cloud.wait(_POLL_S)
 
     def cancel(self) -> None:

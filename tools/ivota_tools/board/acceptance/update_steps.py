@@ -201,9 +201,8 @@ def image(rig: Rig) -> Seen:
     begun = rig.push(version)
     if rig.image is None:
         said = rig.wait_rollback(version, begun, before)
-        return f"a copy of {running} was started from {slot} and rolled back: {said}", _size(
-            release
-        )
+        words = f"the board started a copy of {running} from {slot}, and rolled back: {said}"
+        return words, _size(release)
     rig.finish(release, begun)
     # Return to the slot that ran: only the inactive slot may be left changed.
     rig.ask(on_board_measure.choose_slot, label=running)

@@ -177,8 +177,8 @@ def check_exposure(
     if host in ("0.0.0.0", "::"):
         if public_url is None:
             raise CloudError(
-                f"--host {host} listens on all interfaces: also specify the address at which "
-                "devices reach this machine: --public-url http://ADDRESS:PORT"
+                f"--host {host} listens on all interfaces: use --public-url http://ADDRESS:PORT "
+                "to specify the address at which devices reach this machine"
             )
     elif token is None:
         raise CloudError(

@@ -220,7 +220,7 @@ class IdentityProvider:
         self._expect_secure(url)
         found = client.get(url).raise_for_status().json()
         if found.get("sub") != subject:
-            raise ValueError("the user info is about another user")
+            raise ValueError("the user info is for another user")
         return dict(found)
 
     def _identity(self, claims: Mapping[str, Any]) -> Identity:

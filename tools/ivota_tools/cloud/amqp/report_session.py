@@ -180,7 +180,7 @@ class ReportSession:
         try:
             with pika.BlockingConnection(self._parameters()) as connection:
                 if topology.discard_unread(connection.channel(), error.name, key):
-                    return ", which has never received a report: deleted it and will recreate it"
+                    return ", which never had a report: the cloud will create it again"
         except (AMQPError, OSError, ValueError) as reason:
             return f" ({reason!r:.200})"
         return ": start all nodes of its cluster, because it may contain reports"

@@ -34,14 +34,14 @@ class NewTokenOut(TokenOut):
 
 
 class DdiTokenIn(In):
-    """A new token of DDI: of the device PRODUCT/NAME, or of a gateway."""
+    """A new DDI token: for the device PRODUCT/NAME, or for a gateway if `device` is null."""
 
     name: Name
     device: Annotated[str, Field(min_length=1, max_length=2 * NAME_MOST + 1)] | None = None
 
 
 class DdiTokenOut(BaseModel):
-    """A token of DDI, without the token itself; `device` is null for a gateway's."""
+    """A DDI token, without the token itself; `device` is null for a gateway's token."""
 
     id: int
     name: str
@@ -50,7 +50,7 @@ class DdiTokenOut(BaseModel):
 
 
 class NewDdiTokenOut(DdiTokenOut):
-    """A new token of DDI, including the token itself, which cannot be retrieved again."""
+    """A new DDI token, including the token itself, which cannot be retrieved again."""
 
     token: str
 

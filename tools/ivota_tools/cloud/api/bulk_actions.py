@@ -22,22 +22,23 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     def get_ids(
         text: QueryText, action: Action, after: After = 0, limit: Page = PAGE_MOST
     ) -> Sequence[int]:
-        """List the ids of the devices that match a query and that an action is for, in order;
-        `after` is the last id of the previous page. Accept is for pending devices, all else for
-        accepted ones: retry for those whose update has failed or will be retried, cancel for
-        those whose update has not ended.
+        """List the ids of the devices that match a query and to which an action applies, in
+        order; `after` is the last id of the previous page. The action accept applies to pending
+        devices, and every other action to accepted devices: retry only to devices whose update
+        has failed or will be retried, cancel only to devices whose update has not ended.
         """
         with database.reading() as session:
             return bulk_actions.ids(session, text, action, after, limit)
 
     @router.post("/query/action")
     def post_action(given: ActionIn, who: str = Depends(may)) -> PartOut:
-        """Act on those of at most 500 devices that match a query and that the action is for.
+        """Act on at most 500 devices, if they match a query and the action applies to them.
 
         First list the ids of all devices; then send them in parts. Add the `entry` of the
-        previous response to each part, so that the audit log has one entry for all of them. A
-        device is skipped if it no longer matches, is already as ordered, or is already on the
-        way to the firmware. So a request that was interrupted can be repeated.
+        previous response to each part, so that the audit log has one entry for all of them. The
+        cloud skips a device that no longer matches, that already has the requested state, or
+        that is already being updated to the firmware. You can therefore repeat a request that
+        was interrupted.
         """
         order = given.model_dump(exclude={"devices", "entry"})
         part = bulk_actions.do_part(

@@ -18,7 +18,7 @@ Action = Literal["tag", "properties", "push", "retry", "cancel", "accept", "reti
 
 
 class ActionIn(In):
-    """An action on those of some devices that match a query.
+    """An action on the listed devices, if they match a query.
 
     `add` and `remove` are for the action tag, `application` and `hardware` for properties: an
     omitted field keeps its value, "" means unknown. `firmware_id` is for push, and

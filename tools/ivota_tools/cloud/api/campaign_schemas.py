@@ -28,7 +28,7 @@ _STAGES = [StageIn(**each) for each in options.stages(options.STAGES)]
 
 
 class CampaignIn(In):
-    """A firmware to roll out to the devices of a group or a query.
+    """Firmware to roll out to the devices of a group or a query.
 
     stages          cumulative sizes, which grow up to 100 %
     success_share   share of the devices in the stages so far that must succeed before the next
@@ -36,16 +36,17 @@ class CampaignIn(In):
     soak_s          how long to wait after `success_share` is reached
     stop_share      failure rate that stops the campaign; null: never
     stop_least      minimum number of finished devices before `stop_share` applies
-    stop_on         `first`: also devices whose trial has failed once and is retried count as
-                    failed; `last`: only devices that the cloud has given up on
+    stop_on         `first`: a device counts as failed after its first failed trial, even if the
+                    cloud retries it; `last`: only after the cloud has given up on it
     timeout_s       time from its first push after which an unfinished device counts as failed
     active_most     maximum number of simultaneous downloads
     starts_per_min  maximum number of updates to start per minute
     only_outdated   skip devices that run this version or a newer one
     start_at        start time in Unix seconds; by default the campaign starts immediately
     include_mismatched  include devices of another application or other hardware
-    draft           only create the campaign, to start it later
-    plan            the `mark` of a plan that somebody has seen: 409 if the plan has changed since
+    draft           only create the campaign; start it later
+    plan            the `mark` of the plan that the user has reviewed: 409 if the plan has changed
+                    since
     """
 
     name: Name
@@ -77,7 +78,9 @@ class CampaignIn(In):
 
 
 class StartIn(BaseModel):
-    """`plan` is the `mark` of a plan that somebody has seen: 409 if the plan has changed since."""
+    """`plan` is the `mark` of the plan that the user has reviewed: 409 if the plan has changed
+    since.
+    """
 
     plan: Annotated[str, Field(max_length=64)] | None = None
 
@@ -98,8 +101,8 @@ class PlanOut(BaseModel):
 
 class TotalsOut(BaseModel):
     """Device counts of a campaign or a stage, as the console shows them: `devices` is the sum of
-    `done`, `failed`, `remaining` and `excluded`. `to_retry` of the failed devices are to be
-    retried. `summary` has the numbers in words.
+    `done`, `failed`, `remaining` and `excluded`. The cloud will retry `to_retry` of the failed
+    devices. `summary` has the numbers in words.
     """
 
     devices: int
@@ -112,9 +115,9 @@ class TotalsOut(BaseModel):
 
 
 class StageOut(BaseModel):
-    """Device counts of a stage: `open` are unfinished, `left_out` have left the campaign.
-
-    `failing` devices are open and have failed at least once; `given_up` ones left after a failure.
+    """Device counts of a stage: `open` devices are unfinished, and `left_out` devices have left
+    the campaign. `failing` counts the open devices that have failed at least once, and `given_up`
+    the devices that have left after a failure.
     """
 
     members: int
@@ -129,9 +132,9 @@ class StageOut(BaseModel):
 
 class CampaignOut(Row):
     """A campaign and its progress. `state`: draft, scheduled, running, paused, stopped
-    (automatically; see `reason`), finished or cancelled. `stage` counts from 0. While `selecting`,
-    a started campaign still selects its devices, and `progress` has those it has so far.
-    `waits_for` is a sentence about what the campaign is waiting for, or empty."""
+    (automatically; see `reason`), finished or cancelled. `stage` counts from 0. While `selecting`
+    is true, a started campaign is still selecting its devices, and `progress` counts the devices
+    selected so far. `waits_for` is a sentence about what the campaign is waiting for, or empty."""
 
     id: int
     name: str

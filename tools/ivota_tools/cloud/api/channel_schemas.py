@@ -39,9 +39,9 @@ class ReleaseOut(BaseModel):
 class ChannelOut(BaseModel):
     """A channel that the cloud serves at `url`.
 
-    `fills`: the cloud signs the index itself; otherwise it mirrors one that was signed elsewhere.
-    `keys` are the ids of the keys that may sign. `serial` is None before anything was published,
-    `expires` in Unix seconds. `problem` says why boards get no index from it.
+    `fills`: the cloud signs the index itself; otherwise it mirrors an index that was signed
+    elsewhere. `keys` are the ids of the keys that may sign the index. `serial` is null until
+    something is published, `expires` is in Unix seconds. `problem` says why boards get no index.
     """
 
     product: str

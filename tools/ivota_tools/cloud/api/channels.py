@@ -72,9 +72,9 @@ def routes(
 
     @router.put("/channels/{product}/files/{name}", status_code=204, openapi_extra=INDEX_BODY)
     async def put_file(product: Product, name: str, request: Request) -> None:
-        """Upload a firmware or a delta, signed with one of the channel's keys.
+        """Upload a firmware file or a delta that is signed with one of the channel's keys.
 
-        Its name is its MD5 with .bin.
+        The name is the file's MD5, followed by .bin.
         """
         channel = find(product)
         with firmware_store.Upload(channel.folder, upload_most) as upload:
@@ -95,7 +95,7 @@ def routes(
 
     @router.post("/channels/{product}/offer")
     def post_offer(product: Product, order: OfferIn, who: str = Depends(may)) -> ChannelOut:
-        """Offer a signed firmware of the cloud, with its deltas, to boards of the channel."""
+        """Offer signed firmware from the cloud, with its deltas, to boards of the channel."""
         channel = find(product)
         publication.offer(
             channel, database, store, order.firmware_id, who, track=order.track,
@@ -138,7 +138,7 @@ async def _index(request: Request) -> bytes:
             data += chunk
             if len(data) > CHANNEL_INDEX:
                 raise HTTPException(
-                    413, f"an index has at most {CHANNEL_INDEX} bytes: this is not channel.json"
+                    413, f"an index must have at most {CHANNEL_INDEX} bytes: upload channel.json"
                 )
     except ClientDisconnect:
         raise HTTPException(400, "the upload was interrupted") from None

@@ -16,7 +16,7 @@ from .route_parameters import ERRORS
 
 
 class Addresses(BaseModel):
-    """Where the cloud listens. `broker` is the address of an external one."""
+    """Where the cloud listens. `broker` is the address of an external broker."""
 
     api_url: str
     public_url: str = Field(description="Where devices download firmware.")
@@ -41,7 +41,7 @@ class CloudOut(Addresses):
     sign_in: bool = Field(description="Whether devices must sign in.")
     database: str = Field(description="file or postgresql.")
     certificate_expires_at: float | None = Field(description="null: without TLS.")
-    backup_at: float | None = Field(description="null: never, or from another machine.")
+    backup_at: float | None = Field(description="null: never, or by another machine.")
     disk_free: int
     disk_size: int
 

@@ -20,14 +20,14 @@ def routes(database: Database, *, may: Guard) -> APIRouter:
 
     @router.get("/ddi-tokens")
     def get_ddi_tokens(after: After = 0, limit: Page = 1000) -> list[DdiTokenOut]:
-        """List the tokens of DDI; `after` is the last id of the previous page."""
+        """List the DDI tokens; `after` is the last id of the previous page."""
         with database.reading() as session:
             found = rows_after(session, select(DdiToken), DdiToken.id, after, limit)
             return [_shown(each) for each in found]
 
     @router.post("/ddi-tokens", status_code=201)
     def post_ddi_token(given: DdiTokenIn, who: str = Depends(may)) -> NewDdiTokenOut:
-        """Create a token of a device, which is added if it is not known yet, or of a gateway."""
+        """Create a DDI token for a gateway, or for a device, which is added if it is unknown."""
         with database.writing() as session:
             device = None
             if given.device is not None:

@@ -29,7 +29,7 @@ class DeviceOut(BaseModel):
     campaign_id: int | None
     application: str | None = Field(description="null: not known.")
     hardware: str | None = Field(description="null: not known.")
-    chip: str | None = Field(description="Of an ESP32, as reported; null: not known.")
+    chip: str | None = Field(description="Chip of an ESP32, as reported; null: not known.")
     version: str | None
     state: str
     target: str | None
@@ -64,8 +64,8 @@ class DeviceOut(BaseModel):
 class ReportOut(Row):
     """A parsed message from a device; `raw` has its first 4,096 bytes as received.
 
-    Reports that only contain a higher percentage are not listed: the device has the newest
-    percentage. A failure has the `percent` at which the download ended.
+    Reports that only contain a higher percentage are not listed: `percent` of the device is the
+    newest percentage. In a failure, `percent` says how far the download came.
     """
 
     id: int

@@ -26,7 +26,7 @@ SECRET = 16  # bytes
 
 
 class Enrolled(NamedTuple):
-    """A new device; `board` is its configuration, which is the only place of its secret."""
+    """A new device; `board` is its configuration, which has the only copy of its secret."""
 
     device: Device
     board: dict[str, Any]

@@ -73,14 +73,14 @@ def routes(
 
     @router.get("/firmware/{firmware_id}/failures")
     def get_failures(firmware_id: Number) -> list[FailureOut]:
-        """List the failures of a firmware in the whole fleet, most frequent first."""
+        """List the failures of this firmware in the whole fleet, most frequent first."""
         with database.reading() as session:
             found = failure_groups.groups(session, firmware_store.by_id(session, firmware_id))
             return [FailureOut(**each._asdict()) for each in found]
 
     @router.delete("/firmware/{firmware_id}", status_code=204)
     def delete_firmware(firmware_id: Number, who: str = Depends(may)) -> None:
-        """Delete a firmware and its patches; 409 while a device or a campaign needs it."""
+        """Delete this firmware and its patches; 409 while a device or a campaign needs it."""
         with database.writing() as session:
             found = firmware_store.by_id(session, firmware_id)
             firmware_removal.delete_firmware(session, found, who, channels)

@@ -8,7 +8,7 @@ from .field_types import Row
 
 
 class FirmwareOut(Row):
-    """A firmware, or a patch that the cloud sends in its place."""
+    """Firmware, or a patch that the cloud sends in its place."""
 
     id: int
     version: str
@@ -26,15 +26,15 @@ class FirmwareOut(Row):
 
 
 class UploadOut(BaseModel):
-    """An uploaded firmware, with warnings about it."""
+    """Uploaded firmware, with warnings about it."""
 
     firmware: FirmwareOut
     warnings: list[str]
 
 
 class FailureOut(BaseModel):
-    """A failure of a firmware: its code and words, the number of devices that had it, the oldest
-    version of the application that had it, and when it was last reported."""
+    """A failure of an update: its code and message, the number of devices that reported it, the
+    oldest version of the application with this failure, and when it was last reported."""
 
     code: int | None
     message: str

@@ -28,7 +28,7 @@ def routes(database: Database, *, may: Guard, may_admin: Guard) -> APIRouter:
 
     @router.post("/tokens", status_code=201)
     def post_token(given: TokenIn, who: str = Depends(may_admin)) -> NewTokenOut:
-        """Create a token. The first must be an admin's: from then on every request needs one."""
+        """Create a token. The first must be an admin's: afterwards every request needs a token."""
         with database.writing() as session:
             token, word = create_token(session, given.name, given.role, who)
             shown = TokenOut.model_validate(token)

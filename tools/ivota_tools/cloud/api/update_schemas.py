@@ -10,7 +10,7 @@ from .firmware_schemas import FirmwareOut
 
 
 class PushIn(In):
-    """A firmware to deploy to a device (PRODUCT/NAME, or a unique NAME).
+    """Firmware to deploy to a device (PRODUCT/NAME, or a unique NAME).
 
     `new` allows a device that has never reported: the cloud pushes after its first report.
     `include_mismatched` allows a device of another application or other hardware.

@@ -45,7 +45,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
 
     @router.post("/push")
     def post_push(order: PushIn, who: str = Depends(may)) -> PushOut:
-        """Deploy a firmware to a device, or retry it after a failure."""
+        """Deploy firmware to a device, or retry the update after a failure."""
         if (order.version is None) == (order.firmware_id is None):
             raise HTTPException(422, "specify the firmware by either version or firmware_id")
         with database.writing() as session:

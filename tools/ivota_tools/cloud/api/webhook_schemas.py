@@ -8,9 +8,8 @@ from .field_types import Row
 
 
 class WebhookMessageOut(Row):
-    """A message for a webhook. `next_at` is the time of its next try, or null if it was given up.
-
-    `target` tells webhooks of one host apart.
+    """A message for a webhook. `next_at` is the time of the next attempt, or null if the cloud has
+    given up on the message. `target` distinguishes webhooks of the same host.
     """
 
     id: int
@@ -30,7 +29,7 @@ class CountOut(BaseModel):
 
 
 class WebhookTestOut(BaseModel):
-    """Why a webhook did not take the test message; null if it did."""
+    """Why a webhook did not accept the test message; null if it did."""
 
     host: str
     problem: str | None

@@ -88,7 +88,8 @@ class ServedChannel:
         if self.signing and self.signing.public in self.keys:
             log.warning(
                 "the key in --channel-key for %s can also sign firmware: whoever controls this "
-                "machine can make boards run any code. Use a key that only channel.keys names",
+                "machine can make boards run any code. Use a key that boards have only in "
+                "channel.keys",
                 self.product,
             )
 

@@ -62,7 +62,9 @@ def offer(
         firmware = by_id(session, firmware_id)
         if firmware.whole_id is not None:
             raise FirmwareError(
-                409, f"{firmware_id} is a patch: offer its result {firmware.whole_id}"
+                409,
+                f"firmware {firmware_id} is a patch: offer its result, firmware "
+                f"{firmware.whole_id}",
             )
         query = select(Firmware).where(
             Firmware.whole_id == firmware.id,
@@ -234,7 +236,7 @@ def _expect_key(channel: ServedChannel) -> None:
         raise FirmwareError(
             409,
             f"the channel of {channel.product} is a mirror: publish with `ivota channel`, and "
-            "run `ivota channel cloud upload`; the cloud has no key to sign it (--channel-key)",
+            "run `ivota channel cloud upload`, or start the cloud with --channel-key",
             f"the channel of {channel.product} is a mirror: only its owner can change what it "
             "offers",
         )
@@ -246,7 +248,11 @@ def _header(channel: ServedChannel, store: FileStore, firmware: Firmware) -> Sig
         with store.local(firmware.sha256) as path:
             header = verify(path.read_bytes(), channel.keys).header
             if header.version != firmware.version:
-                raise FirmwareError(409, f"{firmware.version} is signed as {header.version}")
+                raise FirmwareError(
+                    409,
+                    f"{firmware.version} is signed as {header.version}: upload a file that is "
+                    f"signed as {firmware.version}",
+                )
             channel.link(path, firmware.md5)
     except OSError as error:
         raise FirmwareError(

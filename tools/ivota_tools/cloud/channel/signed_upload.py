@@ -67,8 +67,8 @@ def _expect_mirror(channel: ServedChannel) -> None:
     if channel.signing:
         raise FirmwareError(
             409,
-            f"the cloud fills the channel of {channel.product} itself: start it without "
-            "--channel-key to mirror one, or use `ivota channel cloud offer`",
+            f"the cloud itself publishes in the channel of {channel.product}: use `ivota channel "
+            "cloud offer`, or start the cloud without --channel-key to mirror a channel",
         )
 
 
@@ -87,7 +87,7 @@ def _check(channel: ServedChannel, data: bytes) -> Index:
     for file in files_of(index):
         if file.file != f"{file.md5}.bin" or channel.path(file.file) is None:
             raise FirmwareError(
-                422, f"{NAME} names the file {file.file!r}: its name must be its MD5 and .bin"
+                422, f"{NAME} contains the file name {file.file!r}, which must be {file.md5}.bin"
             )
     serial = channel.serial()
     if index.serial < serial:
@@ -101,7 +101,7 @@ def _check(channel: ServedChannel, data: bytes) -> Index:
         raise FirmwareError(
             409,
             f"the cloud serves another index with serial {serial}: run `ivota channel refresh` "
-            "on the copy that is right, and upload it again",
+            "on the right copy, and upload it again",
         )
     return index
 

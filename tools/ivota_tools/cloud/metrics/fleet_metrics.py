@@ -67,7 +67,7 @@ def fleet(session: Session, now: float) -> Iterator[GaugeMetricFamily]:
     )
     yield GaugeMetricFamily(
         "ivota_pushes_late",
-        f"Pushes that could have been sent {LATE_S:.0f} seconds ago.",
+        f"Pushes that could have been sent more than {LATE_S:.0f} seconds ago.",
         count_due(session, now, now - LATE_S),
     )
 

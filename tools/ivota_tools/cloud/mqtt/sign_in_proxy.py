@@ -217,7 +217,7 @@ class Front:
         if known is None or password:
             found = self._credentials.check(client_id, user, password)
             if found is None:
-                raise Refused(f"{client_id!r} has sent no valid secret", BAD_PASSWORD)
+                raise Refused(f"{client_id!r} did not send a valid secret", BAD_PASSWORD)
             if known is None:
                 return found
         if client_id != known.name.replace("/", "", 1) or user.partition(";")[0] not in (

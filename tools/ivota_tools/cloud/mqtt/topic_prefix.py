@@ -30,7 +30,9 @@ class TopicPrefix:
         if len(self.text) > PREFIX_MOST:
             raise CloudError(f"--topic-prefix must have at most {PREFIX_MOST} characters")
         if self.text.startswith(("$SYS", "$share")):
-            raise CloudError(f"--topic-prefix {self.text!r}: brokers reserve these topics")
+            raise CloudError(
+                f"--topic-prefix {self.text!r} is reserved by brokers: choose another prefix"
+            )
 
     def outward(self, topic: str) -> str:
         """Return a topic as the broker knows it."""

@@ -44,7 +44,7 @@ def read(given: dict[str, str]) -> CampaignIn:
     start = one_of((NOW, DRAFT, AT), given["start"], "choose when the campaign starts")
     if start == NOW and given["start_at"]:
         raise UserError("start: choose Schedule, or clear the time")
-    outdated = one_of((ON, OFF), given["only_outdated"], "choose for which versions this is")
+    outdated = one_of((ON, OFF), given["only_outdated"], "choose which versions to update")
     return CampaignIn(
         name=given["name"],
         firmware_id=firmware_id,

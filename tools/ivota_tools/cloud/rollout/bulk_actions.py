@@ -90,16 +90,13 @@ class Order:
             device_query.expect_words(self.query)
         tags, kind = bool(self.add or self.remove), (self.application, self.hardware)
         if tags != (self.action == TAG):
-            raise TagError(
-                "the action tag needs tags to add or remove, which no other action accepts"
-            )
+            raise TagError("the action tag, and only this action, needs tags to add or remove")
         if (kind != (None, None)) != (self.action == PROPERTIES):
             raise TagError(
-                "the action properties needs an application or hardware, which no other action "
-                "accepts"
+                "the action properties, and only this action, needs an application or hardware"
             )
         if (self.firmware_id is not None) != (self.action == PUSH):
-            raise TagError("the action push needs firmware_id, which no other action accepts")
+            raise TagError("the action push, and only this action, needs firmware_id")
 
     @property
     def subject(self) -> str:

@@ -103,7 +103,7 @@ def _sweep_one(database: Database, store: FileStore, sha256: str) -> bool:
     try:
         store.delete(sha256)
     except OSError as error:
-        log.warning("cannot delete the file of a deleted firmware: %s", error)
+        log.warning("cannot delete the file of deleted firmware: %s", error)
         with database.writing() as session:
             if (row := _row(session, sha256)) and row.claimed_at == now:
                 row.claimed_at, row.at = None, now + EVERY_S

@@ -248,8 +248,8 @@ def _namesakes(session: Session, name: _Name) -> Sequence[Firmware]:
 def _compare(database: Database, store: FileStore, name: _Name, upload: Upload) -> set[str]:
     """Compare with the firmware of the same name; return the files that differ in the signature.
 
-    A new signature is allowed: that is how boards roll back. Raises FirmwareError for other
-    contents.
+    A new signature is allowed: that is how boards roll back. Raises FirmwareError for
+    different contents.
     """
     with database.reading() as session:
         others = [each for each in _namesakes(session, name) if each.sha256 != upload.sha256]
@@ -269,8 +269,8 @@ def _conflict(name: _Name, known: Firmware, difference: str) -> FirmwareError:
     what = f"{name.application} {name.version}" if name.application else name.version
     return FirmwareError(
         409,
-        f"{what} already exists with other contents (firmware {known.id}): {difference}. Boards "
-        "that run it would ignore this file. Upload the file as a new version or another "
+        f"{what} already exists with different contents (firmware {known.id}): {difference}. "
+        "Boards that run it would ignore this file. Upload the file as a new version or another "
         "application",
     )
 
@@ -363,8 +363,8 @@ def find(
         if firmware.whole_id is not None:
             raise FirmwareError(
                 409,
-                f"{firmware_id} is a patch: push its result {firmware.whole_id}, and devices that "
-                "can use the patch will receive it",
+                f"firmware {firmware_id} is a patch: push its result, firmware "
+                f"{firmware.whole_id}, and devices that can use the patch will receive it",
             )
         return firmware
     query = select(Firmware).order_by(Firmware.id.desc())

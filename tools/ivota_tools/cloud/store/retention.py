@@ -81,7 +81,7 @@ RULES: dict[type[Base], Rule] = {
     models.Firmware: Rule(
         "firmware and deltas",
         "until you delete the firmware. The cloud makes at most 5 deltas for a campaign. The "
-        "name of a deleted firmware stays in the history",
+        "name of deleted firmware stays in the history",
     ),
     models.FileSweep: Rule(
         "files that no firmware uses",

@@ -182,8 +182,8 @@ class S3Store(FileStore):
                 os.fsync(file.fileno())
             if made.hexdigest() != sha256:
                 raise StoreError(
-                    f"{self.name}/{file_name(sha256)} is damaged: its bytes do not have the "
-                    "SHA-256 of its name"
+                    f"{self.name}/{file_name(sha256)} is damaged: its contents do not match "
+                    "the SHA-256 in its name"
                 )
         except BaseException:
             path.unlink(missing_ok=True)

@@ -115,7 +115,7 @@ def check(url: str) -> int:
                 _verify(store, upload.sha256)
                 link = store.link(upload.sha256, 60) or ""
                 if _download(link) != data:
-                    raise StoreError("the signed URL returns other bytes")
+                    raise StoreError("the signed URL returns different bytes")
             finally:
                 store.delete(upload.sha256)
         except FirmwareError as error:

@@ -125,5 +125,5 @@ def expect_current(database: Database) -> None:
 def _moved(name: str, to: str) -> CloudError:
     return CloudError(
         f"the fleet of {name} was moved to {to}: use --database with that database. (To return to "
-        "SQLite, restore a backup from before the move to another data directory)"
+        "SQLite, take a backup from before the move, and restore it to another data directory)"
     )

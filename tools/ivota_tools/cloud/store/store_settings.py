@@ -38,7 +38,7 @@ class StoreSettings:
         if self.key_id and not self.cdn:
             raise CloudError("--store-key-id and --store-key-file need --store-url")
         if self.cdn and self.proxy:
-            raise CloudError("--store-url and --store-proxy exclude each other")
+            raise CloudError("--store-url and --store-proxy cannot be used together")
         if self.cdn:
             parts = urlsplit(self.cdn)
             printable = self.cdn.isascii() and self.cdn.isprintable() and " " not in self.cdn

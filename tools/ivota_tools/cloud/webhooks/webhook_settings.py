@@ -44,13 +44,13 @@ class Webhooks:
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
                 raise CloudError(
-                    f"--webhook needs an http:// or https:// URL without a user, not that of "
-                    f"{parts.hostname or 'no host'}"
+                    "--webhook must be an http:// or https:// URL with a host and without a user "
+                    f"name{f': correct the URL of {parts.hostname}' if parts.hostname else ''}"
                 )
         if urls and len(secret or "") < SECRET_LEAST:
             raise CloudError(
                 f"--webhook needs --webhook-secret-file with at least {SECRET_LEAST} characters"
             )
         if len(set(urls)) != len(urls):
-            raise CloudError("--webhook specifies one URL twice")
+            raise CloudError("--webhook specifies the same URL twice")
         return Webhooks(tuple(Target(url) for url in urls), secret or "")

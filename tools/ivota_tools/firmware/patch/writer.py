@@ -47,7 +47,7 @@ def make(
         raise PatchError("the base's version has more than 255 bytes")
     if not 0 < len(result) <= SIZE_MOST or len(base) > SIZE_MOST:
         raise PatchError(
-            "the result must have 1 to 4,294,967,295 bytes, and the base must not have more"
+            "the result must have 1 to 4,294,967,295 bytes, and the base at most as many"
         )
     header = HEADER.pack(
         MAGIC,

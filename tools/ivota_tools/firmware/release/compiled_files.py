@@ -76,13 +76,15 @@ def _check_main(source: bytes, place: Path) -> None:
     except (SyntaxError, ValueError):
         return  # the compiler reports the error
     if not any(_binds_main(node) for node in _at_the_top(module)):
-        raise ReleaseError(f"{place} has no main(), which the board calls")
+        raise ReleaseError(f"{place} must define main(), which the board calls")
     for node in module.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == "main":
             given = node.args
             needed = len(given.posonlyargs + given.args) - len(given.defaults)
             if needed > 0 or None in given.kw_defaults:
-                raise ReleaseError(f"{place}: the board calls main() without arguments")
+                raise ReleaseError(
+                    f"{place}: main() must not need arguments, because the board passes none"
+                )
 
 
 def _at_the_top(node: ast.AST) -> Iterator[ast.AST]:

@@ -149,7 +149,9 @@ def inspect(path: Path) -> Release:
         if not fits(payload, trailer) or signed.kind != kind:
             raise ReleaseError("the payload does not match the signed SHA-256")
         if version not in (None, signed.version):
-            raise ReleaseError(f"a bundle {version!r} is signed as {signed.version!r}")
+            raise ReleaseError(
+                f"the bundle has version {version!r}, but is signed as {signed.version!r}"
+            )
         version = signed.version
     if kind == "other" and signed is None:  # a signature names the kinds that boards know
         kind = _linux_kind(bytes(payload[:8]))

@@ -147,8 +147,8 @@ def written(out: Path, data: bytes, replace: bool = True) -> Release:
     try:
         if not replace and out.exists() and out.read_bytes() != data:
             raise ReleaseError(
-                f"{out} already exists with other contents, and a version can be released only "
-                "once. Choose another --version or --out, or replace the file with --overwrite"
+                f"{out} already exists with different contents. A version can be released only "
+                "once: choose another --version or --out, or replace the file with --overwrite"
             )
         atomic_write.write(out, data)
     except OSError as error:
@@ -176,7 +176,9 @@ def _library(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     if not (folder / "lib" / "ivota").is_dir():
         if not (LIBRARY / "ivota").is_dir():
-            raise ReleaseError(f"{LIBRARY / 'ivota'} is missing: run from a complete checkout")
+            raise ReleaseError(
+                f"{LIBRARY / 'ivota'} is missing: run ivota from a complete checkout"
+            )
         modules = collect(LIBRARY / "ivota")[0]
         found |= {f"lib/ivota/{name}": path for name, path in modules.items()}
     return found

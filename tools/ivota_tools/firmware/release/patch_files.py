@@ -80,7 +80,10 @@ def patch_out(whole: Path, base_version: str | None) -> Path:
     """Return `<name>-from-<base>.bin` next to the full firmware, or `<name>-compressed.bin`."""
     name = f"{whole.stem}-{f'from-{base_version}' if base_version else 'compressed'}.bin"
     if not SAFE_NAME.fullmatch(name):
-        raise ReleaseError(f"{name!r} is not a valid file name: it contains the base's version")
+        raise ReleaseError(
+            f"cannot name a delta {name!r}: the base's version contains characters that a file "
+            "name must not have"
+        )
     return whole.with_name(name)
 
 
@@ -102,7 +105,7 @@ def find_base(version: str, like: Release) -> Path:
         return next(iter(found.values()))
     if found:
         names = ", ".join(str(path) for path in found.values())
-        raise ReleaseError(f"several files are version {version}: {names}; specify one of them")
+        raise ReleaseError(f"several files have version {version}: {names}; specify one of them")
     raise ReleaseError(
         f"no firmware {version} next to {like.path}: specify its file, for example "
         f"--from {version}=FILE"
