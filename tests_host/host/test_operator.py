@@ -779,6 +779,11 @@ def test_rows_are_selected_and_columns_sort(console):
     assert "Select devices first" in act(do="retire")
     assert "Enter a tag" in act("a", do="tag")
     assert "Choose what to do" in act("a")
+    assert "Choose the firmware." in act("a", do="push", firmware="")
+    console.page.get(f"/devices/{numbers['a']}")
+    for action in ("push", "update"):
+        pushed = console.page.send(f"/devices/{numbers['a']}/{action}", firmware="")
+        assert "Choose the firmware." in pushed and not console.api.device("P/a")["target"]
     assert "Added the tag beta to 2 devices" in act("a", "b", do="tag", tag="beta")
     assert console.api.device("P/b")["tags"] == ["beta"]
     assert "Updating 2 devices to 0.2" in act("a", "b", do="push", firmware=str(firmware))

@@ -426,7 +426,7 @@ def test_a_number_that_is_none_of_ours(operator, console, number):
     device = f"/devices/{console[1].device}"
     operator.get(device)
     text = operator.post(f"{device}/push", firmware=number)
-    assert "Firmware id 0 does not exist" in text
+    assert "Choose the firmware" in text
     assert "to date" in operator.get(f"/?page={number}")
 
 

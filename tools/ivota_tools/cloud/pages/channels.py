@@ -10,7 +10,7 @@ from ..channel import publication
 from ..channel.channel_files import ServedChannel
 from ..channel.channel_status import status
 from ..store.firmware_store import FirmwareError
-from .firmware import uploaded
+from .firmware import chosen, uploaded
 from .page_guard import acting, route
 from .page_visit import Setting, Visit, whole
 
@@ -41,7 +41,7 @@ def overview(visit: Visit) -> Response:
 def offer(visit: Visit) -> str:
     channel = _channel(visit)
     track, share = visit.said("track", 128), whole(visit.said("share"))
-    number = whole(visit.said("firmware"))
+    number = chosen(visit)
     serial = visit.said("serial", 20)
     if not track:
         raise FirmwareError(422, "enter a track")

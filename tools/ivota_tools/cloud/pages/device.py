@@ -26,10 +26,10 @@ from ..rollout import (
 from ..store import firmware_store
 from ..store.models import Assignment, Change, Device, Report
 from . import attempt_history
-from .firmware import uploaded
+from .firmware import chosen, uploaded
 from .formatting import counted
 from .page_guard import acting, route
-from .page_visit import Setting, Visit, whole
+from .page_visit import Setting, Visit
 from .pagination import Order, row
 
 ATTEMPTS = 10  # on a page
@@ -116,7 +116,7 @@ def push(visit: Visit) -> str:
     """Push the firmware selected in the form to this device."""
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
+        firmware = firmware_store.find(session, None, chosen(visit), None)
         device_actions.push(session, found, firmware, visit.who)
         words = f"Updating {found.name} to {firmware.version}."
     visit.setting.wake()
@@ -127,7 +127,7 @@ def update(visit: Visit) -> str:
     """Push a newer firmware; the page with the button may be old, or submit it twice."""
     with visit.database.writing() as session:
         found = find(session, visit.number("id"))
-        firmware = firmware_store.find(session, None, whole(visit.said("firmware")), None)
+        firmware = firmware_store.find(session, None, chosen(visit), None)
         device_actions.push_newer(session, found, firmware, visit.who)
         words = f"Updating {found.name} to {firmware.version}."
     visit.setting.wake()

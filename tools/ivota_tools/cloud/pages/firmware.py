@@ -14,13 +14,14 @@ from starlette.routing import BaseRoute
 from ...common.version_order import key
 from ...firmware import release
 from ..accounts.roles import OPERATOR
+from ..accounts.users import UserError
 from ..rollout import failure_groups, firmware_match, firmware_removal
 from ..store import file_sweep, firmware_store
 from ..store.device_acceptance import ACCEPTED
 from ..store.file_store import FileStore
 from ..store.models import Assignment, Campaign, Device, Firmware
 from .page_guard import acting, route
-from .page_visit import Setting, Visit
+from .page_visit import Setting, Visit, whole
 from .pagination import row
 
 SHOWN = 200
@@ -70,6 +71,13 @@ def uploaded(session: Session) -> list[Firmware]:
     query = query.order_by(Firmware.id.desc())
     found = session.scalars(query.limit(SHOWN))
     return sorted(found, key=lambda each: (key(each.version), each.id), reverse=True)
+
+
+def chosen(visit: Visit) -> int:
+    """Return the id of the firmware that is selected in a form. Raises UserError without one."""
+    if not (number := whole(visit.said("firmware"))):
+        raise UserError("choose the firmware")
+    return number
 
 
 def one(visit: Visit) -> Response:

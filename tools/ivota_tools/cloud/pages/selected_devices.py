@@ -27,6 +27,7 @@ from ..store import device_acceptance, firmware_store
 from ..store.device_acceptance import PENDING, PENDING_MOST
 from ..store.models import Device
 from . import fleet_queries
+from .firmware import chosen
 from .fleet_queries import Wanted
 from .formatting import counted, sentence
 from .id_list import packed, unpacked
@@ -143,7 +144,7 @@ def _order(visit: Visit, choice: Choice) -> Order:
     if action == TAG:
         return Order(choice, TAG, add=[tag])
     if action == PUSH:
-        return Order(choice, PUSH, firmware_id=whole(visit.said("firmware")))
+        return Order(choice, PUSH, firmware_id=chosen(visit))
     if action == RETIRE:
         return Order(choice, RETIRE)
     raise UserError("choose what to do with the selected devices")
