@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
+from datetime import datetime, timezone
 
 import esp32_images
 import pytest
@@ -22,8 +24,9 @@ from waiting import WAIT_S, wait_until
 
 from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cli import app as cli
-from ivota_tools.cli import devices, progress_bars
+from ivota_tools.cli import device_views, devices, progress_bars
 from ivota_tools.cloud import Cloud
+from ivota_tools.cloud.api.device_schemas import DeviceOut
 from ivota_tools.common import project_files
 from ivota_tools.demo import command as play
 from ivota_tools.firmware import release as releases
@@ -179,6 +182,30 @@ def test_watch_in_a_pipe(cloud, app, tmp_path, as_json):
         assert json.loads(lines[-1])["percent"] == 100
     else:
         assert f"P/{name} 0.1 → {version} done" in lines[-1]
+
+
+def test_lines_give_utc_and_say_when_nobody_requests_the_file(monkeypatch):
+    """A pipe's reader may be in another time zone, and sees no page."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    out = io.StringIO()
+    device = dict.fromkeys(DeviceOut.model_fields) | {
+        "id": 1, "device": "P/d", "version": "0.1", "target": "0.2", "state": "pushed",
+        "pushes": 1,
+    }  # fmt: skip
+    lines = device_views.Lines(Console(file=out))
+    try:
+        lines.show(device)
+        lines.show(device | {"unasked": True})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    first, second = out.getvalue().splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d UTC P/d 0.1 → 0.2 pushed", first)
+    assert "no device has requested the file" in second
+    said = datetime.strptime(first[:8], "%H:%M:%S").replace(tzinfo=timezone.utc)
+    apart = (datetime.now(timezone.utc) - said).seconds
+    assert min(apart, 86400 - apart) < 3600
 
 
 def test_watch_outlives_the_cloud(monkeypatch):

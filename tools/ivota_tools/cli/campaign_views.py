@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..api_client import Json
 from ..common import durations, times
+from ..common.times import clock
 from .fitted_table import fitted_table
 from .terminal import cell, titled_table
 
@@ -128,7 +129,7 @@ def live(console: Console) -> Iterator[Callable[[Json], None]]:
 def _line(campaign: Json) -> str:
     stage = f"stage {campaign['stage'] + 1} of {len(campaign['progress'])}"
     words = [f"{stage}: {campaign['totals']['summary']}", campaign["reason"]]
-    parts = [time.strftime("%H:%M:%S"), campaign["state"], *words]
+    parts = [clock(time.time()), campaign["state"], *words]
     return " ".join(part for part in parts if part)
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from ..api_client import Json
 from ..common.durations import ago, short
 from ..common.plain_text import plain
-from ..common.times import date
+from ..common.times import clock, date
 from .fitted_table import fitted_table
 from .terminal import cell
 
@@ -227,14 +227,15 @@ class Lines:
 
     def show(self, device: Json) -> None:
         tenth = None if device["percent"] is None else device["percent"] // 10
-        shown = (device["version"], device["target"], device["state"], device["pushes"], tenth)
+        fields = "version", "target", "state", "pushes", "unasked", "left_target"
+        shown = (*(device[field] for field in fields), tenth)
         if self._shown.get(device["id"]) != shown:
             self._shown[device["id"]] = shown
             self.say(line(device))
 
     def say(self, sentence: str) -> None:
         self._console.print(
-            time.strftime("%H:%M:%S"),
+            clock(time.time()),
             plain(sentence),
             markup=False,
             highlight=False,

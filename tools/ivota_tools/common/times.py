@@ -26,6 +26,11 @@ def minute(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
 
 
+def clock(at: float) -> str:
+    """Return the time of day in UTC, with the zone."""
+    return time.strftime("%H:%M:%S UTC", time.gmtime(at))
+
+
 def date(at: float) -> str:
     """Return the date and the time in UTC without the year, for a column whose title has UTC."""
     return time.strftime("%m-%d %H:%M:%S", time.gmtime(at))
