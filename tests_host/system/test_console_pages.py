@@ -10,6 +10,7 @@ import base64
 import json
 import socket
 import time
+import zipfile
 from contextlib import contextmanager
 
 import pyotp
@@ -191,6 +192,91 @@ def test_a_board_signs_in_with_what_the_console_shows(browser, tmp_path):
         finally:
             board.stop()
             print(*board.log, sep="\n")
+
+
+def test_listed_boards_and_a_newcomer_update_by_a_delta(browser, tmp_path):
+    """Two boards from a CSV list and one that nobody announced; then a --public-url of nowhere."""
+    with (
+        Cloud(tmp_path / "cloud", accept_all=False, back_off=BackOff(0.2, 0.2)) as cloud,
+        Client(cloud.api_url, local_token(cloud.folder)) as api,
+        page_of(browser) as page,
+    ):
+        page.on("dialog", lambda dialog: dialog.accept())
+        set_up(page, cloud)
+        configs = {"shed": settings("shed", cloud.mqtt_port), **listed(page, cloud)}
+        boards = {}
+        for name, config in configs.items():
+            config["retry"] = {"first_s": 0.1, "most_s": 1, "job_tries": 2}
+            boards[name] = Board(tmp_path / name, bits=64, mpy=True, config=config)
+            boards[name].install()
+            boards[name].power_on()
+        try:
+            page.get_by_role("link", name="Fleet", exact=True).first.click()
+            expect(page.get_by_role("heading", name="1 pending device")).to_be_visible()
+            page.get_by_role("button", name="Accept all").click()
+            expect(page.get_by_role("heading", name="1 pending device")).to_have_count(0)
+            for name in boards:
+                expect(page.get_by_role("row", name=f"P/{name}")).to_contain_text("0.1")
+
+            api.upload(release(tmp_path, "0.2"))
+            for name in boards:
+                api.push(f"P/{name}", "0.2")
+            wait_for(lambda: {each["state"] for each in api.devices()} == {"done"}, "the updates")
+            by_a_delta(page, tmp_path, boards["garage"])
+            nobody_asks(page, tmp_path, cloud)
+        finally:
+            for name, board in boards.items():
+                board.stop()
+                print(name, *board.log, sep="\n")
+
+
+def listed(page, cloud):
+    """The configurations that the console gives for two devices of a list."""
+    page.goto(f"{cloud.api_url}/devices/new")
+    page.get_by_label("CSV").fill("product,name,tags\nP,attic,beta\nP,garage,\n")
+    with page.expect_download() as given:
+        page.get_by_role("button", name="Add devices").click()
+    with zipfile.ZipFile(given.value.path()) as archive:
+        found = [json.loads(archive.read(name)) for name in archive.namelist()]
+    for config in found:
+        config.pop("wifi", None)  # a simulated board has its network already
+    return {config["device_name"]: config for config in found}
+
+
+def by_a_delta(page, folder, late):
+    """While a campaign runs, the console makes the delta from what its devices run; a board that
+    is updated later gets it."""
+    late.power_cut()
+    upload(page, folder, "0.3")
+    page.get_by_role("link", name="Roll out").click()
+    page.get_by_label("Devices", exact=False).first.fill("product:P -name:shed")
+    page.get_by_label("Additional wait before the next stage").fill("0")
+    page.get_by_role("button", name="Review plan").click()
+    page.get_by_role("button", name="Start: 2 devices").click()
+    expect(page.locator("[data-part=far]")).to_contain_text("1 done")
+    page.get_by_role("link", name="Firmware", exact=True).first.click()
+    row = page.get_by_role("row", name="0.3 thermometer")
+    expect(row).to_contain_text("1, smallest")
+    late.power_on()
+    page.get_by_role("link", name="Campaigns", exact=True).click()
+    page.get_by_role("link", name="thermometer 0.3").click()
+    expect(page.get_by_text("finished", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Fleet", exact=True).first.click()
+    page.get_by_role("button", name="Update to 0.3 P/shed").click()
+    page.get_by_role("link", name="P/shed").click()
+    expect(page.get_by_text("as a patch of").first).to_be_visible()
+
+
+def nobody_asks(page, folder, cloud):
+    """The cloud says so, and with which URL."""
+    upload(page, folder, "0.4")
+    cloud.public_url = "http://127.0.0.1:9"
+    page.get_by_role("link", name="Fleet", exact=True).click()
+    page.get_by_role("button", name="Update to 0.4 P/attic").click()
+    page.get_by_role("link", name="P/attic").click()
+    expect(
+        page.get_by_text("no device has requested the file at http://127.0.0.1:9/files/")
+    ).to_be_visible()
 
 
 HISTORY = """def read(settings):
