@@ -199,9 +199,9 @@ def plan_of(session: Session, given: CampaignIn) -> tuple[Plan, Campaign]:
 
 def _made(session: Session, given: CampaignIn) -> Campaign:
     if (given.version is None) == (given.firmware_id is None):
-        raise HTTPException(422, "specify the firmware by either version or firmware_id")
+        raise HTTPException(422, "specify the firmware with either version or firmware_id")
     if (given.group is None) == (given.query is None):
-        raise HTTPException(422, "specify the devices by either group or query")
+        raise HTTPException(422, "specify the devices with either group or query")
     chosen = firmware_store.find(session, given.version, given.firmware_id, given.application)
     text = given.query
     if text is not None:

@@ -47,7 +47,7 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
     def post_push(order: PushIn, who: str = Depends(may)) -> PushOut:
         """Deploy firmware to a device, or retry the update after a failure."""
         if (order.version is None) == (order.firmware_id is None):
-            raise HTTPException(422, "specify the firmware by either version or firmware_id")
+            raise HTTPException(422, "specify the firmware with either version or firmware_id")
         with database.writing() as session:
             device = find_device(session, order.device, new=order.new, otherwise=STILL_TO_COME)
             chosen = firmware_store.find(
