@@ -12,7 +12,7 @@ from ivota_tools.api_client import ApiError, Client
 from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.cloud.accounts.users import UserError
 from ivota_tools.cloud.pages import selected_devices
-from ivota_tools.cloud.pages.id_list import packed, unpacked
+from ivota_tools.cloud.pages.packed_ids import packed, unpacked
 from ivota_tools.cloud.pages.page_guard import FORM_MOST
 from ivota_tools.cloud.store import models
 from ivota_tools.cloud.store.device_acceptance import PENDING_MOST

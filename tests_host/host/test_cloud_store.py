@@ -25,7 +25,7 @@ from ivota_tools.cloud import Cloud, CloudError
 from ivota_tools.cloud.ddi.controller_routes import Setting as Ddi
 from ivota_tools.cloud.rollout import delta_maker
 from ivota_tools.cloud.store import s3_store
-from ivota_tools.cloud.store.store_settings import StoreSettings
+from ivota_tools.cloud.store.file_store_settings import StoreSettings
 from ivota_tools.firmware.release import pack
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "thermometer"

@@ -15,7 +15,7 @@ from ivota_tools.cloud.accounts import users
 from ivota_tools.cloud.pages import fleet, fleet_queries, kept_counts, version_chart
 from ivota_tools.cloud.pages.fleet_queries import Wanted
 from ivota_tools.cloud.pages.pagination import Order, page
-from ivota_tools.cloud.rollout import assignment_states, device_query, device_states
+from ivota_tools.cloud.rollout import assignment_states, device_query, device_update_states
 from ivota_tools.cloud.store.database import Database
 from ivota_tools.cloud.store.models import Assignment, Change, Device, DeviceTag, Firmware
 from ivota_tools.common.version_order import key
@@ -97,11 +97,11 @@ def place(device, sort):
     if sort == "name":
         return name
     state = attempt.state if attempt else None
-    if device_states.is_stalled(attempt, NOW):
+    if device_update_states.is_stalled(attempt, NOW):
         state = "stalled"
     elif state in assignment_states.ACTIVE:
         state = "active"
-    elif state in device_states.OPEN:
+    elif state in device_update_states.OPEN:
         state = "open"
     return RANKS.index(state) if state in RANKS else len(RANKS), *name
 

@@ -15,8 +15,8 @@ from ivota_tools.api_client import ApiError
 from ivota_tools.cloud import BackOff, Cloud
 from ivota_tools.cloud.mqtt.cloud_session import Message
 from ivota_tools.cloud.mqtt.report_ingestion import take_in
-from ivota_tools.cloud.rollout import device_query, device_states
-from ivota_tools.cloud.rollout.report_intervals import FRESH_S, ReportIntervals
+from ivota_tools.cloud.rollout import device_query, device_update_states
+from ivota_tools.cloud.rollout.group_report_intervals import FRESH_S, ReportIntervals
 from ivota_tools.cloud.store import models
 from ivota_tools.cloud.store.database import Database
 
@@ -174,7 +174,7 @@ def test_devices_are_matched_one_by_one_as_in_a_list(here):
                     created_at=now, updated_at=now - 5000,
                 ))  # fmt: skip
     fields = ["tag:even", "tag:none", "name:d[0-2]", "version<2", "seen<1d", "application:x"]
-    fields += [f"state:{name}" for name in device_states.NAMES]
+    fields += [f"state:{name}" for name in device_update_states.NAMES]
     found = Counter()
     with here.reading() as session:
         for text in [*fields, *(f"-{each}" for each in fields), "tag:even -state:done"]:

@@ -18,7 +18,7 @@ from wire import Wire
 from ivota_tools.api_client import Client
 from ivota_tools.cloud import Cloud
 from ivota_tools.cloud.mqtt.mosquitto_process import Broker
-from ivota_tools.cloud.store.store_settings import StoreSettings
+from ivota_tools.cloud.store.file_store_settings import StoreSettings
 from ivota_tools.firmware.release import pack
 from ivota_tools.sim import Cut, Proxy
 

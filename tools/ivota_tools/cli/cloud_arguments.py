@@ -15,7 +15,7 @@ from ..firmware.bundle import ReleaseError
 if TYPE_CHECKING:
     from ..cloud.accounts.identity_provider import IdentityProvider
     from ..cloud.channel.channel_files import ChannelSetting
-    from ..cloud.store.store_settings import StoreSettings
+    from ..cloud.store.file_store_settings import StoreSettings
 
 
 class OptionError(ValueError):
@@ -98,7 +98,7 @@ def _store(asked: Mapping[str, Any]) -> StoreSettings | None:
             raise OptionError(f"{given[0]} needs --store")
         return None
     from ..cloud import CloudError
-    from ..cloud.store.store_settings import StoreSettings
+    from ..cloud.store.file_store_settings import StoreSettings
 
     file = asked["store_key_file"]
     try:

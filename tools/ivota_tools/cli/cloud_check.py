@@ -25,7 +25,7 @@ def check(ctx: typer.Context, asked: Mapping[str, Any], as_json: AsJson) -> None
     with err.status("checking"):
         from ..cloud import Cloud, CloudError
         from ..cloud.accounts.authorization import check_exposure
-        from ..cloud.store.store_settings import open_store
+        from ..cloud.store.file_store_settings import open_store
 
     try:
         options = cloud_arguments.of_cloud(asked, ctx.info_name)

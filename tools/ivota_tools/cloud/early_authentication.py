@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .accounts.authorization import KNOWN
 from .accounts.token_guess_delay import WrongTries
+from .health_probes import no_database
 from .http_deadlines import CONNECTION, Deadlines, is_upload_path
-from .storage_probe import no_database
 
 BODY_MOST = 64 * 1024  # bytes, of every request but an upload
 OPEN = ("/api/v1/openapi.json",)

@@ -10,7 +10,7 @@ from pathlib import Path
 from .amqp.address import AmqpAddress
 from .cloud_error import CloudError
 from .home_assistant.entity_sync import EntitySync
-from .metrics.process_metrics import Measurements
+from .metrics.activity_counters import Measurements
 from .mqtt.cloud_session import Address, MqttSession
 from .mqtt.report_worker import Intake, Session
 from .mqtt.topic_prefix import TopicPrefix

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp
 
-from . import storage_probe
+from . import health_probes
 from .access_log import AccessLog
 from .accounts.authorization import guard
 from .accounts.roles import ADMIN
@@ -21,10 +21,10 @@ from .api import (
     cloud_status,
     ddi_tokens,
     devices,
-    enrollment,
     events,
     groups,
     health,
+    new_devices,
     tokens,
     updates,
     users,
@@ -38,7 +38,7 @@ from .downloads import endpoint
 from .early_authentication import Admission, Door
 from .http_server import Split, make_app
 from .metrics import scrape
-from .metrics.process_metrics import Measurements
+from .metrics.activity_counters import Measurements
 from .metrics.request_metrics import Counted
 from .pages.app import make_pages
 from .pages.page_visit import Setting
@@ -70,7 +70,7 @@ def http_application(
     may = guard(settings.token, database, local=local)
     may_admin = guard(settings.token, database, ADMIN, local)
     program = make_app(
-        storage_probe.routes(sources.health),
+        health_probes.routes(sources.health),
         endpoint.routes(database, store, setting.secret),
         channel_routes.routes(database, setting.channels),
         channels.routes(
@@ -92,7 +92,7 @@ def http_application(
         ),
         updates.routes(database, wake=wake, may=may),
         events.routes(database, streams=setting.streams, may=may),
-        enrollment.routes(database, boards=setting.boards, may=may),
+        new_devices.routes(database, boards=setting.boards, may=may),
         groups.routes(database, may=may),
         bulk_actions.routes(database, wake=wake, may=may),
         campaigns.routes(database, wake=wake, may=may),
@@ -146,7 +146,7 @@ def monitoring_application(
     """Return the application of a process that serves nobody but monitoring."""
     may = guard(settings.token, sources.database, local=local)
     program = make_app(
-        storage_probe.routes(sources.health), scrape.routes(measurements, sources, may=may)
+        health_probes.routes(sources.health), scrape.routes(measurements, sources, may=may)
     )
     doors = [Door("/metrics", may, refusals["token"])]
     admission = Admission(program, doors, settings.upload_most, settings.deadlines)

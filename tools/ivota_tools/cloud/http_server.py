@@ -24,13 +24,13 @@ from .accounts.users import UserError
 from .api import validation_messages
 from .cloud_error import CloudError
 from .connection_limit import Connection, Table, accept
+from .health_probes import no_database
 from .http_deadlines import BoundedProtocol, ClosingServer, Deadlines
 from .mqtt.device_sign_in import SecretError
 from .network_addresses import Networks
 from .rollout.campaign_actions import CampaignError
 from .rollout.device_actions import MismatchError, TagError, UpdateStateError
 from .rollout.device_query import QueryError
-from .storage_probe import no_database
 from .store.device_acceptance import StatusError
 from .store.firmware_store import FirmwareError
 from .tls_certificate import Certificate

@@ -27,10 +27,11 @@ from .connection_limit import Room, room
 from .downloads import signed_urls
 from .downloads.signed_urls import DownloadUrl
 from .fleet_worker import FleetWorker
+from .health_probes import Health, Probe
 from .http_application import http_application, monitoring_application
 from .http_server import Server
 from .metrics import scrape
-from .metrics.process_metrics import Measurements
+from .metrics.activity_counters import Measurements
 from .mqtt.cloud_session import Address
 from .mqtt.device_certificates import DeviceCertificates
 from .mqtt.device_sign_in import Credentials
@@ -44,18 +45,17 @@ from .rollout import restored_attempts
 from .rollout.wait_reason import PUBLIC_URL
 from .settings import HOST, CloudSettings
 from .sse_response import Places
-from .storage_probe import Health, Probe
 from .store import missing_chips
 from .store.backup import SQLITE
 from .store.database import Database
 from .store.file_store import FileStore, StoreError
+from .store.file_store_settings import open_store
 from .store.folder_lock import Alone
 from .store.leader_lock import Leader
 from .store.models import Firmware
 from .store.models import Setting as Stored
 from .store.retention import Keep
 from .store.store_ownership import expect_current, expect_own
-from .store.store_settings import open_store
 from .webhooks import outbox
 from .webhooks.webhook_settings import Webhooks
 

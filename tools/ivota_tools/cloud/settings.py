@@ -19,8 +19,8 @@ from .mqtt.device_budget import Budget
 from .mqtt.topic_prefix import OWN as OWN_PREFIX
 from .process_kind import ProcessKind
 from .rollout.assignment_states import BackOff
-from .store.store_settings import StoreSettings
-from .store.store_urls import SECONDS_MOST
+from .store.download_urls import SECONDS_MOST
+from .store.file_store_settings import StoreSettings
 from .tls_certificate import Certificate
 
 HOST = "127.0.0.1"

@@ -20,7 +20,7 @@ from ..rollout import (
     campaign_preview,
     campaign_removal,
     campaign_rules,
-    campaign_waits,
+    campaign_wait_reason,
     device_query,
 )
 from ..rollout.campaign_actions import CampaignError
@@ -265,7 +265,7 @@ def campaign_out(session: Session, campaign: Campaign) -> CampaignOut:
         totals=totals_out(sum(tallies, campaign_rules.Tally())),
         states=campaign_counts.states(session, campaign),
         selecting=campaign.selection is not None,
-        waits_for=campaign_waits.waits_for(campaign, tallies, time.time()),
+        waits_for=campaign_wait_reason.waits_for(campaign, tallies, time.time()),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, Field
 
 from ..mqtt.messages import HARDWARE_MOST, NAME_MOST
-from ..rollout import device_states
+from ..rollout import device_update_states
 from ..store import models
 from .field_types import Hardware, In, Name, Row, Tag, printable
 
@@ -138,7 +138,7 @@ def device_out(device: models.Device) -> DeviceOut:
         hardware=device.hardware,
         chip=device.chip,
         version=device.version,
-        state=assignment.state if assignment else device_states.IDLE,
+        state=assignment.state if assignment else device_update_states.IDLE,
         target=assignment.firmware.version if assignment else None,
         firmware_id=assignment.firmware_id if assignment else None,
         percent=assignment.percent if assignment else None,
@@ -154,7 +154,7 @@ def device_out(device: models.Device) -> DeviceOut:
         first_seen=device.first_seen,
         last_seen=device.last_seen,
         garbled=device.garbled,
-        attention=device_states.attention(assignment, time.time()),
+        attention=device_update_states.attention(assignment, time.time()),
         status=device.status,
         transport=device.transport,
         flooded_at=device.flooded_at,

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from ..accounts.authorization import Guard
-from ..storage_probe import Checks
+from ..health_probes import Checks
 from ..store import event_counters
 from ..store.change_numbers import REVISION
 from ..store.database import Database, settled

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..accounts.authorization import Guard
-from ..rollout import device_actions, report_intervals, wait_reason, watchdog_resets
+from ..rollout import device_actions, group_report_intervals, wait_reason, watchdog_reset_count
 from ..store import firmware_store
 from ..store.database import Database
 from ..store.models import Assignment, Failure, Report
@@ -66,8 +66,8 @@ def routes(database: Database, *, wake: Callable[[], None], may: Guard) -> APIRo
         """Explain why the device is waiting."""
         with database.reading() as session:
             device = device_by_id(session, device_id)
-            resets, last_reset = watchdog_resets.of(session, device)
-            interval = report_intervals.applying(session, device, time.time())
+            resets, last_reset = watchdog_reset_count.of(session, device)
+            interval = group_report_intervals.applying(session, device, time.time())
             return WhyOut(
                 device=device.name,
                 state=device_out(device).state,

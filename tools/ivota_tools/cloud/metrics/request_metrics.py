@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .process_metrics import Measurements
+from .activity_counters import Measurements
 
 NO_ROUTE = "none"  # rejected before a route was found, or no route matches
 

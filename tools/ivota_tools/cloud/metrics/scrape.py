@@ -18,12 +18,12 @@ from ...common import project_files
 from ..accounts.authorization import Guard
 from ..accounts.token_guess_delay import WrongTries
 from ..connection_limit import Table
+from ..health_probes import Health
 from ..mqtt.report_worker import Intake
-from ..storage_probe import Health
 from ..store.backup import last_backup
 from ..store.database import Database
+from .activity_counters import Measurements
 from .fleet_metrics import fleet
-from .process_metrics import Measurements
 
 PATH = "/metrics"
 

@@ -16,12 +16,12 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..metrics.process_metrics import Measurements
+from ..health_probes import database_problem
+from ..metrics.activity_counters import Measurements
 from ..rollout.assignment_states import BackOff
+from ..rollout.group_report_intervals import ReportIntervals
 from ..rollout.push_sender import UrlOf, anything_due, push_due
-from ..rollout.report_intervals import ReportIntervals
 from ..rollout.timed_work import TimedWork
-from ..storage_probe import database_problem
 from ..store import ambiguous_device_names, event_counters
 from ..store.database import Database
 from .cloud_session import Listener, Message

@@ -17,13 +17,13 @@ from . import (
     campaigns,
     channels,
     device,
-    enrollment,
     firmware,
     first_user,
     fleet,
     groups,
     live_events,
     new_campaign,
+    new_devices,
     own_account,
     own_second_factor,
     provider_sign_in,
@@ -75,7 +75,7 @@ def make_pages(setting: Setting) -> Starlette:
         routes=[
             Route("/static/{name}", static),
             *(each for part in (
-                fleet, device, selected_devices, enrollment, firmware, campaigns,
+                fleet, device, selected_devices, new_devices, firmware, campaigns,
                 campaign_actions, new_campaign, channels, groups, audit_log, users_and_tokens,
                 webhook_messages, own_account, own_second_factor, sign_in, provider_sign_in,
                 first_user, live_events,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from ..rollout import assignment_states, campaign_counts, campaign_rules
-from ..rollout.device_states import IDLE
+from ..rollout.device_update_states import IDLE
 from ..store import device_acceptance
 from ..store.models import Assignment
 

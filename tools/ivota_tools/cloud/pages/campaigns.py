@@ -18,8 +18,8 @@ from ..rollout import (
     campaign_counts,
     campaign_preview,
     campaign_rules,
-    campaign_waits,
-    device_states,
+    campaign_wait_reason,
+    device_update_states,
     wait_reason,
 )
 from ..rollout.device_query import QueryError
@@ -85,8 +85,8 @@ def one(visit: Visit) -> Response:
             failures=failures,
             more_failures=reasons - len(failures),
             active=_active(session, campaign),
-            stalled=lambda attempt: device_states.is_stalled(attempt, now),
-            waits=campaign_waits.waits_for(campaign, tallies, now),
+            stalled=lambda attempt: device_update_states.is_stalled(attempt, now),
+            waits=campaign_wait_reason.waits_for(campaign, tallies, now),
             unasked=_unasked(session, campaign),
             plan=_plan(session, campaign, now),
             may_pause=campaign.state == campaign_rules.RUNNING,

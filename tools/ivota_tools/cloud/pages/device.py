@@ -17,11 +17,11 @@ from ..mqtt.report_ingestion import WITH_TARGET
 from ..rollout import (
     assignment_states,
     device_actions,
-    device_states,
+    device_update_states,
     firmware_match,
-    report_intervals,
+    group_report_intervals,
     wait_reason,
-    watchdog_resets,
+    watchdog_reset_count,
 )
 from ..store import firmware_store
 from ..store.models import Assignment, Change, Device, Report
@@ -71,7 +71,7 @@ def device(visit: Visit) -> Response:
             now=now,
             device=found,
             assignment=assignment,
-            stalled=device_states.is_stalled(assignment, now),
+            stalled=device_update_states.is_stalled(assignment, now),
             why=wait_reason.why(session, found, now, on_page=True),
             # Do not offer the firmware that it runs.
             firmware=[
@@ -82,11 +82,11 @@ def device(visit: Visit) -> Response:
             stories=attempt_history.stories(session, found, page.rows),
             page=page,
             changes=_changes(session, found),
-            interval=report_intervals.applying(session, found, now),
-            takes_interval=report_intervals.understands(found),
-            watchdog=watchdog_resets.of(session, found),
+            interval=group_report_intervals.applying(session, found, now),
+            takes_interval=group_report_intervals.understands(found),
+            watchdog=watchdog_reset_count.of(session, found),
             can_retry=assignment is not None
-            and assignment.state in (*device_states.FAILING, assignment_states.CANCELLED),
+            and assignment.state in (*device_update_states.FAILING, assignment_states.CANCELLED),
             can_cancel=assignment is not None and assignment.state not in assignment_states.CLOSED,
         )
 

@@ -16,12 +16,12 @@ from ..rollout import (
     assignment_states,
     campaign_counts,
     campaign_rules,
-    device_states,
+    device_update_states,
     firmware_match,
     wait_reason,
 )
 from ..rollout.bulk_actions import PART
-from ..rollout.device_states import STALLED
+from ..rollout.device_update_states import STALLED
 from ..store.device_acceptance import ACCEPTED, PENDING
 from ..store.models import Assignment, Campaign, Device, Firmware
 from . import device_search, fleet_queries, selected_devices, version_chart
@@ -90,7 +90,7 @@ def fleet(visit: Visit) -> Response:
             several=len(applications) > 1,
             running=_running(session),
             busy=fleet_queries.few(session, Assignment.state.in_(assignment_states.ACTIVE)
-                             & ~device_states.stalled(now), Assignment.device_id, SHOWN),
+                             & ~device_update_states.stalled(now), Assignment.device_id, SHOWN),
             troubled=known.troubled,
             wanted=wanted,
             query=device_search.as_query(wanted.text, wanted.version, wanted.application),
@@ -98,7 +98,7 @@ def fleet(visit: Visit) -> Response:
             newest_for=lambda device: newest_for(device, newest),
             any_newest=bool(newest),
             reason=lambda device: reason(device, now),
-            stalled=lambda device: device_states.is_stalled(device.assignment, now),
+            stalled=lambda device: device_update_states.is_stalled(device.assignment, now),
             can_update=can_update,
         )  # fmt: skip
 
@@ -160,7 +160,7 @@ def reason(device: Device, now: float) -> str:
     assignment = device.assignment
     if assignment is None:
         return ""
-    if assignment.state in device_states.FAILING:
+    if assignment.state in device_update_states.FAILING:
         words = wait_reason.why_failed(assignment).removeprefix(CRASHED)
         # It has passed if the campaign has stopped, or the device does not report.
         if assignment.state == assignment_states.RETRY and (assignment.next_push_at or 0) > now:
@@ -168,7 +168,7 @@ def reason(device: Device, now: float) -> str:
         return words
     if assignment.unasked:
         return "no device has requested the file since the push"
-    if device_states.is_stalled(assignment, now):
+    if device_update_states.is_stalled(assignment, now):
         return f"no report for {span_words(now - assignment.updated_at)}"
     if assignment.state == assignment_states.DONE and assignment.left_target:
         return f"done, but has since reported {device.version}"
@@ -179,24 +179,29 @@ def _summary(total: int, states: dict[str, int]) -> dict[str, int]:
     """Return the figures at the top of the page."""
     return {
         "total": total,
-        "fine": sum(states.get(state, 0) for state in device_states.FINE),
-        "way": sum(states.get(state, 0) for state in device_states.OPEN),
-        "trouble": sum(states.get(state, 0) for state in (*device_states.FAILING, STALLED)),
+        "fine": sum(states.get(state, 0) for state in device_update_states.FINE),
+        "way": sum(states.get(state, 0) for state in device_update_states.OPEN),
+        "trouble": sum(states.get(state, 0) for state in (*device_update_states.FAILING, STALLED)),
     }
 
 
 def _troubled(session: Session, now: float) -> list[dict[str, Any]]:
     """Group devices by reason: first failed, then silent, then retrying."""
-    silent = case((device_states.stalled(now), 1), else_=0).label("silent")
+    silent = case((device_update_states.stalled(now), 1), else_=0).label("silent")
     columns = (Assignment.state, silent, Assignment.failure_code, Assignment.failure_msg)
     troubled = (
         select(*columns, func.count().label("number"), func.min(Assignment.id).label("first"))
         # Name the states so that the database can use the index.
         .where(
             Assignment.current,
-            Assignment.state.in_((*device_states.FAILING, *assignment_states.ACTIVE)),
+            Assignment.state.in_((*device_update_states.FAILING, *assignment_states.ACTIVE)),
         )
-        .where(or_(device_states.stalled(now), Assignment.state.in_(device_states.FAILING)))
+        .where(
+            or_(
+                device_update_states.stalled(now),
+                Assignment.state.in_(device_update_states.FAILING),
+            )
+        )
         .group_by(*columns)
     )
     rows: list[Any] = list(session.execute(troubled))
@@ -216,13 +221,13 @@ def _group(session: Session, row: Any, now: float) -> dict[str, Any]:
     named = (
         select(Assignment, Device.device_name)
         .join(Device, Device.id == Assignment.device_id)
-        .where(*same, device_states.stalled(now) if row.silent else true())
+        .where(*same, device_update_states.stalled(now) if row.silent else true())
         .order_by(Assignment.id)
         .limit(NAMED)
     )
     found = session.execute(named).tuples().all()
     reason = "no reports during the update"
-    if row.state in device_states.FAILING and found:
+    if row.state in device_update_states.FAILING and found:
         reason = wait_reason.why_failed(found[0][0])
     return {
         "state": row.state,

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from ...common.version_order import key
 from ..mqtt.report_ingestion import WITH_TARGET
-from ..rollout import assignment_states, device_query, device_states
+from ..rollout import assignment_states, device_query, device_update_states
 from ..rollout.device_query import QueryError
-from ..rollout.device_states import FAILING, OPEN, STALLED, left_target, stalled
+from ..rollout.device_update_states import FAILING, OPEN, STALLED, left_target, stalled
 from ..store.device_acceptance import ACCEPTED, PENDING, RETIRED
 from ..store.models import Assignment, Device, DeviceTag, Firmware, Group
 from . import device_search
@@ -35,7 +35,7 @@ class Wanted:
     state: str = ""
     version: str = ""
     application: str = ""
-    sort: str = device_states.ATTENTION
+    sort: str = device_update_states.ATTENTION
     page: str = ""
 
     @classmethod
@@ -46,7 +46,7 @@ class Wanted:
             visit.asked("state", most=16),
             visit.asked("version", most=128),
             visit.asked("application", most=128),
-            visit.asked("sort", device_states.ATTENTION, 16),
+            visit.asked("sort", device_update_states.ATTENTION, 16),
             visit.asked("page"),
         )
 
@@ -162,7 +162,7 @@ def _of_state(state: str, now: float) -> list[ColumnElement[bool]]:
     if state in (PENDING, RETIRED):
         return [Device.status == state]
     accepted = [Device.status == ACCEPTED]
-    return [*accepted, device_states.of_attempt(state, now)] if state else accepted
+    return [*accepted, device_update_states.of_attempt(state, now)] if state else accepted
 
 
 def count(session: Session, status: str) -> int:

@@ -28,8 +28,8 @@ from ..accounts.token_guess_delay import WrongTries
 from ..accounts.users import UserError, digest, tidy
 from ..board_config import BoardConfig
 from ..channel.channel_files import ServedChannel
+from ..health_probes import Checks
 from ..sse_response import Places
-from ..storage_probe import Checks
 from ..store.database import Database
 from ..store.file_store import FileStore
 from ..webhooks.webhook_settings import Webhooks

@@ -30,7 +30,7 @@ from . import fleet_queries
 from .firmware import chosen
 from .fleet_queries import Wanted
 from .formatting import counted, sentence
-from .id_list import packed, unpacked
+from .packed_ids import packed, unpacked
 from .page_guard import REFUSALS, acting, route
 from .page_visit import Setting, Visit, whole
 

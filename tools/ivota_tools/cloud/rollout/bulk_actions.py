@@ -31,7 +31,7 @@ from . import (
     device_actions,
     device_chip,
     device_query,
-    device_states,
+    device_update_states,
     firmware_match,
 )
 from .device_actions import TagError, UpdateStateError
@@ -43,7 +43,7 @@ SUBJECT = "devices that match a query"  # in the audit log
 
 # The states of an update that an action is for. A cancelled update is not retried: somebody has
 # decided against it.
-_STATES = {RETRY: device_states.FAILING, CANCEL: assignment_states.UNFINISHED}
+_STATES = {RETRY: device_update_states.FAILING, CANCEL: assignment_states.UNFINISHED}
 
 NO_MATCH = "the device no longer matches"
 SAME = "nothing to change"

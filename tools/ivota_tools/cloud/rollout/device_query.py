@@ -23,7 +23,7 @@ from ...common.version_order import key
 from ..mqtt.report_ingestion import WITH_TARGET
 from ..store.device_acceptance import ACCEPTED
 from ..store.models import QUERY_MOST, Assignment, Device, DeviceTag
-from . import device_chip, device_states
+from . import device_chip, device_update_states
 
 _TERM = re.compile(
     r"(-?)(tag|product|name|version|seen|application|hardware|chip|state)(:|<=|>=|<|>)(.+)",
@@ -152,8 +152,8 @@ def term(word: str) -> Term:
             raise QueryError(f"{word!r}: use seen<7d or seen>12h")
     elif sign != ":":
         raise QueryError(f"{word!r}: use a colon after {field}")
-    elif field == "state" and value not in device_states.NAMES:
-        raise QueryError(f"{word!r}: the states are {', '.join(device_states.NAMES)}")
+    elif field == "state" and value not in device_update_states.NAMES:
+        raise QueryError(f"{word!r}: the states are {', '.join(device_update_states.NAMES)}")
     elif field == "name":
         list(_pattern(value))
     elif re.search(r"[*?\[]", value):
@@ -219,12 +219,12 @@ def _of_state(state: str, now: float, one_by_one: bool) -> ColumnElement[bool]:
     current = select(Assignment.device_id).where(Assignment.current)
     if one_by_one:
         current = current.where(Assignment.device_id == Device.id)
-        if state == device_states.IDLE:
+        if state == device_update_states.IDLE:
             return ~current.exists()
-        return current.where(device_states.of_attempt(state, now)).exists()
-    if state == device_states.IDLE:
+        return current.where(device_update_states.of_attempt(state, now)).exists()
+    if state == device_update_states.IDLE:
         return Device.id.not_in(current)
-    return Device.id.in_(current.where(device_states.of_attempt(state, now)))
+    return Device.id.in_(current.where(device_update_states.of_attempt(state, now)))
 
 
 def _pattern(value: str) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ from ..store.database import next_revision
 from ..store.models import MQTT, Assignment, Campaign, Device, Firmware, Push
 from . import assignment_states, device_chip, firmware_match
 from .campaign_rules import RUNNING
-from .device_states import SILENT_S
+from .device_update_states import SILENT_S
 
 UrlOf = Callable[[Firmware, int], DownloadUrl]
 

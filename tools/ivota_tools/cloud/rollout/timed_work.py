@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from ..metrics.process_metrics import Measurements
+from ..metrics.activity_counters import Measurements
 from ..store import event_counters, future_dates, monthly_partitions
 from ..store.database import Database
 from ..store.retention import Forgetting, Keep

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ..cloud_error import CloudError
-from . import s3_client
+from . import s3_connection
+from .download_urls import Links
 from .file_cache import BYTES_MOST, FileCache
 from .file_store import FileStore, Stored, StoreError, digest_in, file_name
-from .s3_client import Misconfigured, Place, words
-from .store_urls import Links
+from .s3_connection import Misconfigured, Place, words
 
 log = logging.getLogger("ivota.cloud")
 
@@ -46,7 +46,7 @@ class S3Store(FileStore):
     ) -> None:
         self.name, self.scratch = place.url, cache
         self._place, self._cache = place, FileCache(cache, cache_most)
-        self._client: Any = s3_client.client(session)
+        self._client: Any = s3_connection.client(session)
         self._links = links
         self._trouble: OSError | None = None
         self._next_tidy = 0.0

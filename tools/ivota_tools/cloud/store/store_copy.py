@@ -13,11 +13,11 @@ from typing import NamedTuple
 from ...common.mapped_file import PIECE, digests
 from ...common.progress import Begin, silent
 from ..cloud_error import CloudError
-from . import s3_client
+from . import s3_connection
+from .download_urls import PresignedLinks
 from .file_store import FileStore, FolderStore, Stored, StoreError
 from .firmware_store import FirmwareError, Upload
 from .s3_store import S3Store
-from .store_urls import PresignedLinks
 
 TIMEOUT_S = 20.0
 
@@ -36,7 +36,7 @@ def open_place(text: str, scratch: Path) -> FileStore:
     """
     if "://" not in text:
         return FolderStore(Path(text))
-    place, session = s3_client.Place.read(text), s3_client.session()
+    place, session = s3_connection.Place.read(text), s3_connection.session()
     return S3Store(place, scratch, session, PresignedLinks(session, place), cache_most=0)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from sqlalchemy import Connection, Engine, event, select
 
-from ivota_tools.cloud.metrics.process_metrics import Measurements
+from ivota_tools.cloud.metrics.activity_counters import Measurements
 from ivota_tools.cloud.rollout import campaign_actions, campaign_counts
 from ivota_tools.cloud.rollout.campaign_rules import DRAFT
 from ivota_tools.cloud.rollout.timed_work import TimedWork

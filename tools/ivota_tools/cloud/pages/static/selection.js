@@ -81,7 +81,7 @@
     return stopped ? null : found;
   }
 
-  // See id_list.py.
+  // See packed_ids.py.
   function packed(ids) {
     return ids.map((id, at) => (id - (ids[at - 1] ?? 0)).toString(36)).join(".");
   }

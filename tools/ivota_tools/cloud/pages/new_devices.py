@@ -17,7 +17,7 @@ from ...common.wifi_network import WifiError
 from ..accounts.audit_log import note
 from ..accounts.roles import OPERATOR
 from ..api.device_schemas import DeviceIn
-from ..api.enrollment import enroll, new_secret
+from ..api.new_devices import enroll, new_secret
 from ..mqtt.device_sign_in import SecretError
 from ..rollout.device_actions import TagError
 from ..store.models import Device

@@ -30,7 +30,7 @@ class StoreSettings:
     key: bytes | None = None
 
     def __post_init__(self) -> None:
-        from .s3_client import Place
+        from .s3_connection import Place
 
         Place.read(self.url)
         if (self.key_id is None) != (self.key is None):
@@ -52,11 +52,11 @@ def open_store(settings: StoreSettings | None, data: Path) -> FileStore:
     """Return the store of a data directory. Raises CloudError."""
     if settings is None:
         return FolderStore(data / FOLDER)
-    from . import s3_client
+    from . import s3_connection
+    from .download_urls import CdnLinks, Links, NoLinks, PresignedLinks
     from .s3_store import S3Store
-    from .store_urls import CdnLinks, Links, NoLinks, PresignedLinks
 
-    place, session = s3_client.Place.read(settings.url), s3_client.session()
+    place, session = s3_connection.Place.read(settings.url), s3_connection.session()
     links: Links
     if settings.cdn:
         links = CdnLinks(settings.cdn, settings.key_id, settings.key)

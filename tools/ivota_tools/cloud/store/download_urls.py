@@ -7,9 +7,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
 from ..cloud_error import CloudError
-from . import s3_client
+from . import s3_connection
 from .file_store import StoreError, file_name
-from .s3_client import Place
+from .s3_connection import Place
 
 log = logging.getLogger("ivota.cloud")
 
@@ -49,7 +49,7 @@ class PresignedLinks:
 
     def refresh(self) -> None:
         try:
-            with s3_client.words(self._place, "sign URLs"):
+            with s3_connection.words(self._place, "sign URLs"):
                 found = self._session.get_credentials()
                 frozen = found and found.get_frozen_credentials()
         except StoreError:
@@ -59,7 +59,7 @@ class PresignedLinks:
             self._client = self._frozen = None
             return
         if frozen != self._frozen:
-            self._client = s3_client.client(
+            self._client = s3_connection.client(
                 self._session,
                 aws_access_key_id=frozen.access_key,
                 aws_secret_access_key=frozen.secret_key,
