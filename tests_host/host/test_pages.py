@@ -195,7 +195,7 @@ def test_failures_without_a_message_keep_their_devices_apart(tmp_path):
                                     state="failed", failure_code=-5, failure_msg=message,
                                     failed_at=NOW,
                                     created_at=NOW, updated_at=NOW)  # fmt: skip
-                failed.failures.add(Failure(at=NOW, code=-5, message=message))
+                failed.failures.add(Failure(number=1, at=NOW, code=-5, message=message))
                 session.add(Member(campaign_id=1, device=device, stage=0, assignment=failed))
         with Visitor(cloud.api_url, "viewer") as visitor:
             text = visitor.get("/campaigns/1")

@@ -196,7 +196,8 @@ class _Filling:
             started_at=None if state == assignment_states.WAITING else begun,
         )
         if attempt.failed_at:
-            attempt.failures.add(Failure(at=ended, code=code, message=words))
+            attempt.failure_count = 1
+            attempt.failures.add(Failure(number=1, at=ended, code=code, message=words))
         self._session.add(attempt)
         self._session.flush()
         self._session.add(

@@ -28,7 +28,7 @@ STILL_TO_COME = ", and --new sets a target for a device that has not reported ye
 def _with_failures(session: Session, attempts: Sequence[Assignment]) -> list[AttemptOut]:
     of_these = Failure.assignment_id.in_([each.id for each in attempts])
     failures: defaultdict[int, list[Failure]] = defaultdict(list)
-    for each in session.scalars(select(Failure).where(of_these).order_by(Failure.id)):
+    for each in session.scalars(select(Failure).where(of_these).order_by(Failure.number)):
         failures[each.assignment_id].append(each)
     names = AttemptOut.model_fields.keys() - {"failures"}
     return [

@@ -121,7 +121,7 @@ def _failures(session: Session, campaign: Campaign) -> tuple[list[dict[str, Any]
     """
     reasons = session.execute(
         select(Failure.code, Failure.message, Assignment.state,
-               func.count(Assignment.id.distinct()), func.min(Failure.id))
+               func.count(Assignment.id.distinct()), func.min(Failure.at))
         .join(Assignment, Failure.assignment_id == Assignment.id)
         .where(Assignment.campaign_id == campaign.id)
         .group_by(Failure.code, Failure.message, Assignment.state)
@@ -148,7 +148,7 @@ def _failures(session: Session, campaign: Campaign) -> tuple[list[dict[str, Any]
                 Failure.message.is_not_distinct_from(reason["message"]),
             )
             .group_by(Device.id, Device.product_id, Device.device_name)
-            .order_by(func.min(Failure.id))
+            .order_by(func.min(Failure.at))
             .limit(SHOWN)
         )
         reason["devices"] = [(number, f"{product}/{name}") for number, product, name in rows]

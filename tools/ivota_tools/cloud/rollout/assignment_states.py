@@ -221,7 +221,10 @@ def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackO
 def _note_failure(assignment: Assignment, code: int | None, words: str | None, now: float) -> None:
     """Store the failure, because later reports of the attempt overwrite the other fields."""
     assignment.failed_at, assignment.failure_code, assignment.failure_msg = now, code, words
-    assignment.failures.add(Failure(at=now, code=code, message=words))
+    assignment.failure_count = (assignment.failure_count or 0) + 1
+    assignment.failures.add(
+        Failure(number=assignment.failure_count, at=now, code=code, message=words)
+    )
 
 
 def _set(assignment: Assignment, state: str, report: Report, now: float) -> None:

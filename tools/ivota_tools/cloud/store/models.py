@@ -314,7 +314,8 @@ class Assignment(Base):
     created_at: Mapped[float]
     updated_at: Mapped[float]  # when the device or a push last changed it
     ended_at: Mapped[float | None]
-    # The last of `failures`, which stays whatever comes after it.
+    # The number of `failures`, and the last of them, which stays whatever comes after it.
+    failure_count: Mapped[int] = mapped_column(default=0, server_default="0")
     failed_at: Mapped[float | None]
     failure_code: Mapped[int | None]
     failure_msg: Mapped[str | None] = mapped_column(String(MESSAGE_MOST))
@@ -343,12 +344,16 @@ class Assignment(Base):
 
 
 class Failure(Base):
-    """A failure of an attempt. None is ever changed, so that no later one replaces its reason."""
+    """A failure of an attempt. None is ever changed, so that no later one replaces its reason.
+
+    Its number in the attempt is part of its key: rows whose key the database chooses take a
+    statement each.
+    """
 
     __tablename__ = "failures"
-    id: Mapped[int] = mapped_column(_Large, primary_key=True)
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[float]
-    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignments.id"), index=True)
     code: Mapped[int | None]
     message: Mapped[str | None] = mapped_column(String(MESSAGE_MOST))
 

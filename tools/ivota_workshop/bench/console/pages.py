@@ -173,15 +173,15 @@ def _fill(execute, count: int, now: float, draw: random.Random) -> None:  # type
          **dict.fromkeys(("result_code", "failure_code"), -draw.randint(1, 5) if (
              failed := state in (assignment_states.FAILED, assignment_states.RETRY)) else None),
          "failure_msg": f"reason {draw.randint(1, 12)}", "created_at": now - 9000,
-         "failed_at": now - 500 if failed else None,
+         "failed_at": now - 500 if failed else None, "failure_count": int(failed),
          "updated_at": now - draw.uniform(0, 2000), "first_push_at": now - 3000}
         for number, state in enumerate(states, 1)
     ])  # fmt: skip
-    failed_since = select(
-        Assignment.failed_at, Assignment.id, Assignment.failure_code, Assignment.failure_msg
-    ).where(Assignment.failed_at.is_not(None))
-    execute(insert(Failure).from_select(["at", "assignment_id", "code", "message"],
-                                        failed_since))  # fmt: skip
+    columns = (Assignment.id, Assignment.failure_count, Assignment.failed_at,
+               Assignment.failure_code, Assignment.failure_msg)  # fmt: skip
+    names = ["assignment_id", "number", "at", "code", "message"]
+    rows = select(*columns).where(Assignment.failed_at.is_not(None))
+    execute(insert(Failure).from_select(names, rows))
     execute(insert(Member), [
         {"campaign_id": 1, "device_id": number, "stage": int(number > count // 10),
          "assignment_id": number} for number in range(1, count + 1)
