@@ -29,6 +29,7 @@ from ivota_tools.cloud.connection_limit import Room, Table
 from ivota_tools.cloud.http_deadlines import Deadlines
 from ivota_tools.cloud.network_addresses import Networks, network
 from ivota_tools.cloud.rollout.assignment import assign
+from ivota_tools.cloud.rollout.assignment_states import reject
 from ivota_tools.cloud.sse_response import Places
 from ivota_tools.cloud.store import models, retention, store_ownership
 from ivota_tools.cloud.store.database import Database
@@ -440,14 +441,15 @@ def test_every_table_that_grows_is_pruned(tmp_path, monkeypatch):
             session.add(firmware)
             session.flush()
             for _ in range(8):
-                assign(session, found, firmware, 5.0, None)
+                reject(assign(session, found, firmware, 5.0, None), 5.0, "not for it")
             monkeypatch.setattr(retention, "ATTEMPTS_MOST", 3)
             forgetting, steps = retention.Forgetting(), 1
             while forgetting.step(session, retention.Keep(10, 10), 100.0):
                 steps += 1
             assert steps == 3  # of eight attempts, three at a time
             for table, left in (
-                (models.Report, 0), (models.Change, 0), (models.Assignment, 1), (models.Audit, 0),
+                (models.Report, 0), (models.Change, 0), (models.Failure, 1),
+                (models.Assignment, 1), (models.Audit, 0),
             ):  # fmt: skip
                 assert session.scalar(select(func.count()).select_from(table)) == left, table
 
