@@ -159,7 +159,7 @@ def test_what_a_mirror_refuses(
             values.setdefault("serial", 9)
             return dataclasses.replace(index, **values).signed(keys.owner)  # type: ignore[arg-type]
 
-        refused(client, changed(serial=4, expires=1 << 40), 409, "another index with serial 4")
+        refused(client, changed(serial=4, expires=1 << 40), 409, "a different index with serial 4")
         refused(client, changed(product="OTHER"), 422, "the channel of OTHER, not of HOME")
         refused(client, changed(expires=int(time.time()) - 1), 422, "has expired")
         elsewhere = Release("0.9", None, 9, "../../ivota.db", 9, "0" * 32)

@@ -80,7 +80,7 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path, file):
         ('sign_in = "no"', "sign_in must be true or false"),
         ("device_crl = [1]", "device_crl must be a list of strings"),
         ('[port]\nx = "1"', "port must be a whole number"),
-        ('token = "x"', "write the secret to a file, and set token_file"),
+        ('token = "x"', "must not contain token: write the secret to a file, and set token_file"),
         ("port = [", "is not TOML"),
         ("x = " + "[" * 100_000, "is not TOML"),
         ("port = 65536", "less than or equal to 65535"),

@@ -48,6 +48,7 @@ def backup(
 
     _copy(
         lambda begin: back_up(data or default_data(), database, folder, begin, store),
+        "backed up to",
         "new firmware",
         as_json,
     )
@@ -73,12 +74,13 @@ def restore(
 
     _copy(
         lambda begin: put_back(folder, data or default_data(), database, begin, store),
+        "restored",
         "firmware",
         as_json,
     )
 
 
-def _copy(copy: Callable[[Begin], Copied], what: str, as_json: bool) -> None:
+def _copy(copy: Callable[[Begin], Copied], did: str, what: str, as_json: bool) -> None:
     from ..cloud import CloudError
 
     try:
@@ -89,7 +91,8 @@ def _copy(copy: Callable[[Begin], Copied], what: str, as_json: bool) -> None:
     if as_json:
         print_json({**done._asdict(), "database": str(done.database)})
     else:
-        say(f"{done.database}, and {done.firmware} {what} file{'' if done.firmware == 1 else 's'}")
+        files = f"{done.firmware} {what} file{'' if done.firmware == 1 else 's'}"
+        say(f"{did} {done.database}, with {files}")
         if done.elsewhere:
             warn(
                 f"this backup has no firmware: the firmware is in {done.elsewhere}. "

@@ -269,7 +269,7 @@ def campaign_delete(
     """Delete a draft or an ended campaign; devices keep their update history."""
     with Client() as client:
         found = client.campaign(number)
-        sure(f"Delete campaign {number}, {found['name']}?", yes, "deleted")
+        sure(f"Delete campaign {number} ({found['name']})?", yes, "deleted")
         client.delete_campaign(number)
     show({"id": number, "deleted": True}, as_json, lambda _: f"campaign {number} deleted")
 

@@ -106,7 +106,10 @@ def read(file: Path, command: Any) -> dict[str, Any]:
     known = dict(keys(command))
     for name, value in values.items():
         if name in _INSTEAD:
-            raise ConfigError(f"{file}: write the secret to a file, and set {_INSTEAD[name]}")
+            raise ConfigError(
+                f"{file} must not contain {name}: write the secret to a file, and set "
+                f"{_INSTEAD[name]}"
+            )
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]}?" if close else ""

@@ -16,7 +16,7 @@ database = typer.Typer(no_args_is_help=True, help="Move the cloud's database to 
 
 @database.callback()
 def _group() -> None:
-    """Keep `move` a command of its own name, though it is the only one."""
+    """Keep `move` a subcommand, although it is the only one."""
 
 
 @database.command()

@@ -76,7 +76,7 @@ def group_remove(name: str, yes: Yes = False, as_json: AsJson = False) -> None:
     with Client() as client:
         for each in client.groups():
             if each["name"] == name:
-                sure(f"Delete the group {name}, {each['query']!r}?", yes, "deleted")
+                sure(f"Delete the group {name} ({each['query']})?", yes, "deleted")
                 client.remove_group(each["id"])
                 return show(each, as_json, "{name} removed".format_map)
     fail(f"group {name!r} does not exist: list the groups with `ivota group list`")

@@ -53,7 +53,7 @@ class Outcome(scene.Outcome):
         if (self.starts, len(self.crashes)) != (STARTS, STARTS):
             found.append(
                 f"{self.version_pushed} started {self.starts} times and crashed "
-                f"{len(self.crashes)} times, not {STARTS}"
+                f"{len(self.crashes)} times; both must be {STARTS}"
             )
         if self.resets != RESETS:
             found.append(f"the board was reset {self.resets} times, not {RESETS}")

@@ -42,8 +42,8 @@ def problem(data: bytes, march: str | None = None) -> str | None:
     version, flags, bits = data[1], data[2], data[3]
     if version != MPY_VERSION:
         return (
-            f"it is compiled for another MicroPython (.mpy version {version}, but boards import "
-            f"{MPY_VERSION}): compile it again, or put its .py file in the folder"
+            f"it is compiled for another MicroPython (.mpy version {version}, but boards need "
+            f"version {MPY_VERSION}): compile it again, or put its .py file in the folder"
         )
     number = flags >> 2 & 15
     if number:

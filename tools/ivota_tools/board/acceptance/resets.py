@@ -80,7 +80,7 @@ class Resets:
         except subprocess.TimeoutExpired:
             raise BoardError(f"--power-command took more than {_COMMAND_S} s") from None
         if done.returncode:
-            raise BoardError(f"--power-command failed with the exit code {done.returncode}")
+            raise BoardError(f"--power-command failed with exit code {done.returncode}")
         self._wait_for_port()
         return True
 

@@ -245,7 +245,7 @@ def _resumed(rig: Rig, release: Release, received: int, words: str) -> Seen:
         )
     share = 100 * (came - release.size) / release.size
     values = {**_size(release), "received": came}
-    return f"{words}; resumed, {share:.1f} % more bytes than the file size", values
+    return f"{words}; resumed, and received {share:.1f} % more bytes than the file size", values
 
 
 def _size(release: Release) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class StartIn(BaseModel):
 
 class PlanOut(BaseModel):
     """What a campaign would do now. `sizes` are the numbers of devices reached by the end of each
-    stage, `left_out` counts devices that match the query but are not in the campaign, by reason.
+    stage; `left_out` counts, by reason, devices that match the query but are not in the campaign.
     """
 
     devices: int

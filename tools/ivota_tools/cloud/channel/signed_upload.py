@@ -100,8 +100,8 @@ def _check(channel: ServedChannel, data: bytes) -> Index:
     if index.serial == serial and _served(channel) not in (None, data):
         raise FirmwareError(
             409,
-            f"the cloud serves another index with serial {serial}: run `ivota channel refresh` "
-            "on the right copy, and upload it again",
+            f"the cloud already serves a different index with serial {serial}: run "
+            "`ivota channel refresh` on the correct copy, and upload it again",
         )
     return index
 

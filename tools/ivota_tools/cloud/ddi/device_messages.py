@@ -61,7 +61,7 @@ def read_feedback(body: bytes) -> Feedback:
     status = _object(_json(body), "status")
     execution = status.get("execution")
     if execution not in (*_STATES, CLOSED, CANCELED, REJECTED):
-        raise FeedbackError(f"status.execution is not a DDI value: {execution!r:.60}")
+        raise FeedbackError(f"status.execution is not a valid DDI value: {execution!r:.60}")
     result = _object(status, "result")
     finished = result.get("finished")
     if finished not in ("success", "failure", "none"):

@@ -153,7 +153,10 @@ def _why_none(session: Session, campaign: Campaign) -> str:
     """Explain why no device can be retried."""
     total = sum(campaign_counts.tally(session, campaign), Tally())
     if total.failed:
-        return f"{total.failed} failed devices have since received a newer target"
+        failed = (
+            "1 failed device has" if total.failed == 1 else f"{total.failed} failed devices have"
+        )
+        return f"{failed} since received a newer target"
     words = [f"no device has failed permanently; {total.good} of {total.members} are done"]
     if total.failing:
         words.append(f"{total.failing} will be retried automatically")

@@ -130,7 +130,7 @@ def _answer(error: Any, place: Place, what: str) -> OSError:
     if code == "NoSuchBucket":
         return Misconfigured(f"the bucket {place.bucket} does not exist")
     if code in MISSING:
-        return FileNotFoundError(2, f"{place.url} lacks the file")
+        return FileNotFoundError(2, f"the file is missing from {place.url}")
     if code in _DENIED:
         return Misconfigured(f"cannot {what}: access to {place.url} is denied; allow {ACTIONS}")
     if code in _EXPIRED:
