@@ -109,7 +109,10 @@ def _readable(programs: Path, folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run PostgreSQL until Ctrl-C; its data is gone.")
     parser.add_argument("--port", type=int, default=0)
-    url = new_database(parser.parse_args().port)
+    try:
+        url = new_database(parser.parse_args().port)
+    except OSError as error:
+        parser.exit(1, f"cannot start PostgreSQL: {error.strerror or error}\n")
     ends = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     print(f"--database {url}", flush=True)
