@@ -110,10 +110,10 @@ bench-words: $(VENV)/core.stamp  ## old phrases, terms of the glossary, layout o
 bench-operations: $(VENV)/core.stamp  ## alerts, dashboard and files for servers, with the programs that read them
 	$(PY) -m ivota_workshop.bench.operations
 
-soak-fuzz: $(VENV)/dev.stamp  ## 500,000 hostile inputs for each parser; goes on where it ended
+soak-fuzz: $(VENV)/dev.stamp  ## 500,000 hostile inputs for each parser; resumes where it stopped
 	$(PY) -m ivota_workshop.fuzz.soak
 
-soak-download: $(VENV)/core.stamp  ## 300 updates with faults and power cuts; goes on where it ended
+soak-download: $(VENV)/core.stamp  ## 300 updates with faults and power cuts; resumes where it stopped
 	$(PY) -m ivota_workshop.bench.download.soak
 
 soak-brokers: $(VENV)/core.stamp  ## an update through mosquitto, NATS, RabbitMQ, aedes and amqtt
@@ -125,7 +125,7 @@ soak-load: $(VENV)/dev.stamp  ## every test with all cores busy, five times what
 power: $(VENV)/core.stamp  ## power cuts at every operation of updates; CASE=few/part@17 replays one
 	$(PY) -m ivota_workshop.power --document $(if $(CASE),--case "$(CASE)")
 
-soak-power: $(VENV)/core.stamp  ## 100,000 power cuts and more; goes on where it ended
+soak-power: $(VENV)/core.stamp  ## 100,000 power cuts and more; resumes where it stopped
 	$(PY) -m ivota_workshop.power.soak
 
 dist: $(VENV)/core.stamp  ## a wheel of the commands, and the package compiled for mip, into dist/

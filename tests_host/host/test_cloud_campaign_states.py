@@ -51,7 +51,7 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def fleet(request, tmp_path_factory):
-    """A database with one board, and with one that was never heard of."""
+    """A database with one board, and with one that has never reported."""
     file = tmp_path_factory.mktemp("fleet") / "ivota.db"
     database = Database(file if request.param == "sqlite" else new_database())
     with database.writing() as session:

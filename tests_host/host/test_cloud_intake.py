@@ -63,7 +63,7 @@ def test_a_batch_costs_the_same_however_large_it_is(database):
     small = statements(database, messages(10, 1))
     assert statements(database, messages(50, 10)) == small
     assert small <= 10
-    # And so do devices that are heard of for the first time, and their new versions.
+    # And so do devices that report for the first time, and new versions.
     new = messages(500, 1)
     assert statements(database, new) <= small + 5
     with database.reading() as session:

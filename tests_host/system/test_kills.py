@@ -94,7 +94,7 @@ def test_twenty_kills_in_one_download(
             if (found := re.search(r"download offset=(\d+)", line))
         ]
         assert offsets[0] == 0
-        # Each start that came so far as to ask goes on where the flash ends.
+        # Each start that came so far as to ask resumes where the flash ends.
         assert set(offsets[1:]) <= set(lengths)
         percents = [message.percent for message in wire.of("downloading")]
         assert percents == sorted(percents) and percents[-1] == 100
