@@ -831,6 +831,20 @@ def test_an_old_page_and_a_second_click_do_nothing_by_accident(console):
     assert "P/c now runs 0.3" in update("c") and targets("c") == []
 
 
+def test_an_older_version_is_never_preselected(console):
+    console.upload("0.2")
+    console.add(["d"], version="0.3")
+    number = console.api.device("P/d")["id"]
+    push = f"/devices/{number}/push"
+    console.page.get(f"/devices/{number}")
+    assert console.page.fields(push)["firmware"] == ""
+    assert "choose the firmware" in console.page.post(push).lower()
+    assert console.api.attempts(number) == []
+    newer = console.upload("0.4", data=b"newer")["id"]
+    console.page.get(f"/devices/{number}")
+    assert console.page.fields(push)["firmware"] == str(newer)
+
+
 def test_accepting_all_is_for_the_devices_on_the_page(console, monkeypatch):
     monkeypatch.setattr(selected_devices, "PART", 2)
     console.add(["a", "b", "c", "d", "e"], status="pending", first_seen=5.0)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from ...common.version_order import is_older
 from ..accounts.roles import OPERATOR
 from ..accounts.users import UserError
 from ..mqtt.report_ingestion import WITH_TARGET
@@ -64,6 +65,12 @@ def device(visit: Visit) -> Response:
     with visit.database.reading() as session:
         found = find(session, visit.number("id"))
         assignment, running = found.assignment, assignment_states.running(found)
+        # Do not offer the firmware that it runs.
+        firmware = [
+            each
+            for each in uploaded(session)
+            if each.version != running and not firmware_match.mismatch(each, found)
+        ]
         attempts = attempt_history.attempts(found)
         page = visit.page(session, attempts, Order([Assignment.id], descending=True), ATTEMPTS)
         return visit.show(
@@ -73,12 +80,10 @@ def device(visit: Visit) -> Response:
             assignment=assignment,
             stalled=device_update_states.is_stalled(assignment, now),
             why=wait_reason.why(session, found, now, on_page=True),
-            # Do not offer the firmware that it runs.
-            firmware=[
-                each
-                for each in uploaded(session)
-                if each.version != running and not firmware_match.mismatch(each, found)
-            ],
+            firmware=firmware,
+            # A downgrade must never be the preselected choice.
+            must_choose=running is not None
+            and not any(is_older(running, each.version) for each in firmware[:1]),
             stories=attempt_history.stories(session, found, page.rows),
             page=page,
             changes=_changes(session, found),
