@@ -69,7 +69,7 @@ def test_nothing_is_lost_by_leaving_something_out(console):
         given = form(console, firmware, **{field: ""})
         assert words in console.page.send("/campaigns/new", 422, **given), field
     # A choice that the page does not offer is not taken for another one.
-    for field, value, words in (("stop_on", "none", "Choose what counts as failed"),
+    for field, value, words in (("stop_on", "none", "Choose what counts as a failure"),
                                 ("only_outdated", "yes", "Choose which versions to update"),
                                 ("start", "then", "Choose when the campaign starts"),
                                 ("start_at", "2100-05-01T03:00", "clear the time")):  # fmt: skip
@@ -924,4 +924,4 @@ def test_what_a_version_died_of_is_grouped_over_the_fleet(console):
     assert "│ 2 │ -5 │ 0.2 │ trial: KeyError every_s" in console.ivota(
         "firmware", "--failures", ids[1]).replace("       ", " ").replace("  ", " ")  # fmt: skip
     page = console.page.get(f"/firmware/{ids[1]}")
-    assert f"{died} , 2 devices , since version 0.2" in page
+    assert f"{died} , 2 devices ; first seen in version 0.2" in page

@@ -366,7 +366,7 @@ def test_why_knows_silence_and_cancelled_campaigns(console):
     names = ("P/late1", "P/late2")
     wait_until(lambda: any(console.api.device(name)["campaign_id"] for name in names), "stage 1")
     console.api.cancel_campaign(number)
-    assert "campaign 'summer' to 0.2 was cancelled before the device's turn" in {
+    assert "campaign 'summer' (version 0.2) was cancelled before the device's turn" in {
         why(name) for name in names
     }
 

@@ -261,7 +261,7 @@ def test_an_operator_runs_a_campaign(console):
         assert "thermometer 0.3 was created" in create(**{**form, "name": ""})
         visitor.get(url)
         assert "Third started" in visitor.post(f"{url}/start")
-        assert "is cancelled. The cloud pushes nothing more" in visitor.post(f"{url}/cancel")
+        assert "is cancelled. The cloud sends no more pushes" in visitor.post(f"{url}/cancel")
 
 
 FILLED = {"password": PASSWORD, "again": PASSWORD, "product": "P", "name": "new",

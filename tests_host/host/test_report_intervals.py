@@ -240,7 +240,7 @@ def test_an_interval_stays_until_a_word_removes_it(console):
     assert "interval=1h" in visitor.page.text  # the link Edit fills the form
     console.add(["a", "b"])
     text = visitor.post(page, name="g", query="all", interval="10s", look="1")
-    assert "Matching now: 2 devices , which send 0.2 reports per second" in text
+    assert "Matching now: 2 devices (0.2 reports per second)" in text
     for wrong, words in (("often", "is not a valid duration"), ("9s", "must be at least 10 s")):
         said = visitor.post(page, 422, name="g", query="tag:b", interval=wrong)
         assert words in said and f'value="{wrong}"' in visitor.page.text

@@ -316,9 +316,14 @@ def test_boards_say_what_they_are_and_what_a_version_died_of(browser, tmp_path):
 
             version_of_each(api, tmp_path, "0.3", CRASHES, "retry", history=HISTORY)
             expect(page.locator("[data-part=stands]")).to_contain_text("KeyError", timeout=WAIT_MS)
-            failures(page, "0.3", "KeyError every_s in history.py:3, 2 devices, since version 0.3")
+            failures(
+                page,
+                "0.3",
+                "KeyError every_s in history.py:3, 2 devices; first seen in version 0.3",
+            )
             version_of_each(api, tmp_path, "0.4", HANGS, "retry")
-            why = "hung in its trial: the watchdog reset the board, 2 devices, since version 0.4"
+            why = "hung in its trial: the watchdog reset the board, 2 devices; first seen in "
+            why += "version 0.4"
             failures(page, "0.4", why)
         finally:
             for name, board in boards.items():

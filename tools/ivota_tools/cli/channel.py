@@ -241,7 +241,7 @@ def diff(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict which updates boards install. With an earlier copy, show only what changes."""
+    """Predict which updates boards will install. With an earlier copy, show only the changes."""
     with reading():
         index = channels.load(folder, None)
         known = history.read(folder)

@@ -64,13 +64,17 @@ Broker = Annotated[
 ]
 BrokerPasswordFile = Annotated[
     Path | None,
-    _option("FILE", "File with the password for --broker. Default: IVOTA_BROKER_PASSWORD."),
+    _option(
+        "FILE",
+        "File with the password for --broker. Default: the password in IVOTA_BROKER_PASSWORD.",
+    ),
 ]
 TopicPrefix = Annotated[
     str,
     _option(
         "TEXT",
-        "Use this prefix instead of $ota in all topics, for brokers that block topics with $.",
+        "Use this prefix instead of $ota in all topics, for brokers that block topics starting "
+        "with $.",
     ),
 ]
 Data = Annotated[
@@ -86,7 +90,7 @@ Database = Annotated[
     ),
 ]
 DatabaseFile = Annotated[
-    Path | None, _option("FILE", "File with the URL for --database and its password.")
+    Path | None, _option("FILE", "File with the URL for --database, including the password.")
 ]
 Store = Annotated[
     str | None,
@@ -246,7 +250,7 @@ Channel = Annotated[
     _option(
         "PRODUCT=FILE",
         "Serve a channel of PRODUCT at /channel/PRODUCT/channel.json. The public key in FILE "
-        "verifies its signature; repeatable.",
+        "verifies the channel's signature. Repeatable.",
     ),
 ]
 ChannelKey = Annotated[

@@ -52,7 +52,7 @@ def secret(
     device: DeviceName,
     value: Annotated[str | None, typer.Argument(help="Secret in base64.")] = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Remove the secret: the device cannot sign in.")
+        bool, typer.Option("--remove", help="Remove the secret; the device can no longer sign in.")
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -147,7 +147,7 @@ def delete(
 ) -> None:
     """Delete a device, or all devices that match a query, and their entire history.
 
-    If a deleted device is still running, it joins again.
+    If a deleted device still sends reports, the cloud adds it again as a new device.
     """
     name = bulk_actions.one(device, where, dry_run)
     if name is None:

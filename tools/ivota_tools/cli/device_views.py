@@ -160,7 +160,7 @@ def _failure(attempt: Json) -> str:
 
 def kind_line(device: Json) -> str:
     """Return a device's application and hardware, and its chip if it is known."""
-    application, hardware = (device[each] or "not known" for each in ("application", "hardware"))
+    application, hardware = (device[each] or "unknown" for each in ("application", "hardware"))
     words = f"{device['device']} application: {application}, hardware: {hardware}"
     return f"{words}, chip: {device['chip']}" if device["chip"] else words
 

@@ -32,7 +32,7 @@ def devices(
         ),
     ] = None,
     sort: Annotated[
-        Sort, typer.Option(help="Sort order; attention lists the devices to look at first.")
+        Sort, typer.Option(help="Sort order; attention puts devices that need attention first.")
     ] = Sort.ATTENTION,
     as_json: AsJson = False,
 ) -> None:

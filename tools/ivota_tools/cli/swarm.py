@@ -48,7 +48,8 @@ def swarm(
         ),
     ] = 60.0,
     boards: Annotated[
-        int, typer.Option(min=0, max=50, help="Number of simulated boards to add.")
+        int,
+        typer.Option(min=0, max=50, help="Also run this many boards as `ivota sim board` does."),
     ] = 0,
     seconds: Annotated[
         float | None, typer.Option(help="Stop automatically after this many seconds.")

@@ -45,7 +45,7 @@ def push(
 ) -> None:
     """Deploy a version to devices, or retry a failed update.
 
-    With --where, devices that already run the version, or are on the way to it, are left alone.
+    With --where, devices that already run the version or are updating to it are skipped.
     """
     devices = bulk_actions.one(device or None, where, dry_run)
     if devices is None:

@@ -38,7 +38,9 @@ def webhook_retry(
     message: Annotated[
         int | None,
         typer.Argument(
-            min=1, metavar="[#]", help="Resend only this message from `ivota webhook list`."
+            min=1,
+            metavar="[#]",
+            help="Number of the message, shown by `ivota webhook list`. Default: all.",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -75,7 +75,7 @@ def cancel(visit: Visit) -> str:
     with visit.database.reading() as session:
         campaign = find(session, visit.number("id"))
     campaign_actions.cancel(visit.database, campaign.id, time.time(), visit.who)
-    return f"{campaign.name} is cancelled. The cloud pushes nothing more."
+    return f"{campaign.name} is cancelled. The cloud sends no more pushes."
 
 
 def delete(visit: Visit) -> str:

@@ -53,7 +53,7 @@ def read(given: dict[str, str]) -> CampaignIn:
         success_share=_share(given["success"], "success threshold") or 0.0,
         soak_s=_span(given["soak"], "additional wait") or 0.0,
         stop_share=_share(given["stop"], "stop threshold", never=True),
-        stop_on=one_of(options.STOPS, given["stop_on"], "choose what counts as failed"),
+        stop_on=one_of(options.STOPS, given["stop_on"], "choose what counts as a failure"),
         stop_least=_whole(_filled(given["least"], "minimum finished devices"),
                           "minimum finished devices") or 1,
         timeout_s=_span(given["timeout"], "timeout", never=True),

@@ -100,9 +100,9 @@ def entered(
     if not (request.url.scheme == "https" or setting.plain or authorization.is_local(request)):
         raise HTTPException(
             403,
-            "Without TLS the console is available only on its own machine, at 127.0.0.1. "
-            "Put a proxy with a certificate in front of it, or start the cloud with "
-            "--plain-console.",
+            "Without TLS, the console is available only on the machine that runs the cloud, at "
+            "127.0.0.1. Put a reverse proxy with a TLS certificate in front of it, or start the "
+            "cloud with --plain-console.",
         )
     signed = authorization.signed_in(request, setting.database)
     visit = Visit(setting, request, signed, form)
@@ -119,7 +119,8 @@ def entered(
     elif needed is not None and not signed.may(needed):
         raise HTTPException(
             403,
-            f"This page requires the role {needed}; {signed.name} has the role {signed.role}. "
+            f"This page requires the role {needed}. You are signed in as {signed.name}, with the "
+            f"role {signed.role}. "
             "An admin can change your role.",
         )
     return visit

@@ -40,7 +40,7 @@ REASONS = 3  # that a message gives
 DONE = {
     TAG: "Added the tag {tag} to {devices}.",
     PUSH: "Updating {devices} to {firmware}.",
-    RETIRE: "Retired {devices}. They get no more updates.",
+    RETIRE: "Retired {devices}. Retired devices get no updates.",
 }
 
 

@@ -93,7 +93,7 @@ def enter_code(visit: Visit) -> Response:
     with visit.database.writing() as session:
         user = second_factor.ticket_user(visit.setting.secret, session, ticket, now)
         if user is None:
-            return _form(visit, 401, onward, problem="This took too long. Sign in again.")
+            return _form(visit, 401, onward, problem="Signing in took too long. Sign in again.")
         key = f"second factor of {user.name}"
         where = visit.known_word(user.name) or "second factor"
         # Only people who know the password get here, so a separate count locks nobody else out.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
+from ...common.durations import span
 from ..accounts import audit_log
 from ..mqtt.messages import MESSAGE_MOST
 from ..store.models import Assignment, Campaign, Member
@@ -111,7 +112,7 @@ def _time_out(session: Session, campaign: Campaign, now: float) -> bool:
     )
     for assignment in found:
         assignment_states.time_out(
-            assignment, now, f"not finished {campaign.timeout_s:g} s after the push"
+            assignment, now, f"not finished {span(campaign.timeout_s)} after the push"
         )
         touch(session, assignment.device)
     return len(found) == campaign_assignments.MOST

@@ -28,8 +28,8 @@ def waits_for(campaign: Campaign, tallies: Sequence[Tally], now: float) -> str:
     if campaign.state == campaign_rules.STOPPED:
         rest = sum(tallies, Tally()).open
         then = (
-            "then resume it; past failures no longer count" if rest else "then retry the failed "
-            "devices; all others are finished"
+            "then resume the campaign; past failures will not count" if rest else "then retry the "
+            "failed devices; all others are finished"
         )  # fmt: skip
         return (
             f"The campaign stopped automatically: {campaign.reason}. Fix the cause of the "

@@ -8,7 +8,7 @@ _MEANINGS = {
     -2: "the server did not find the firmware",
     -3: "the download URL had expired",
     -4: "the download is corrupt (wrong size or MD5)",
-    -5: "the board could not install it, or its trial failed and the board rolled back",
+    -5: "the board could not install the firmware, or the trial failed and the board rolled back",
 }
 
 

@@ -77,7 +77,7 @@ def why(session: Session, device: Device, now: float, *, on_page: bool = False) 
     if state == assignment_states.RETRY:
         wait = max((assignment.next_push_at or now) - now, 0)
         what = " with the full firmware" if assignment.whole_only else ""
-        return f"retry{what} in {span(wait)} after {_words(assignment)}{quiet}"
+        return f"retry{what} in {span(wait)}; last failure: {_words(assignment)}{quiet}"
     if state == assignment_states.CURRENT:
         return f"the device runs {version} but has not confirmed the update{quiet}"
     if state == assignment_states.WAITING and campaign and assignment.next_push_at is not None:
@@ -86,10 +86,11 @@ def why(session: Session, device: Device, now: float, *, on_page: bool = False) 
     if assignment.unasked:
         return unasked_words(session, on_page=on_page)
     if state in (assignment_states.DOWNLOADING, assignment_states.BURNING):
-        return f"{state}, {assignment.percent or 0} %{quiet}"
+        doing = "downloading" if state == assignment_states.DOWNLOADING else "installing"
+        return f"{doing}, {assignment.percent or 0} %{quiet}"
     if by_ddi and state == assignment_states.PUSHED:
         said = f": {assignment.result_msg}" if assignment.result_msg else ""
-        return f"offered, but the device has not started it{said}{quiet}"
+        return f"offered, but the device has not started the update{said}{quiet}"
     if by_ddi:
         return f"the device gets the update at its next poll{quiet}"
     if state == assignment_states.PUSHED:
@@ -150,8 +151,8 @@ def _cancelled_before(session: Session, device: Device) -> str | None:
     if campaign is None or campaign.state != campaign_rules.CANCELLED:
         return None
     return (
-        f"campaign {campaign.name!r} to {campaign.firmware.version} was cancelled before the "
-        "device's turn"
+        f"campaign {campaign.name!r} (version {campaign.firmware.version}) was cancelled before "
+        "the device's turn"
     )
 
 
