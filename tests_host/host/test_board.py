@@ -417,6 +417,14 @@ def sealed(value):
 
 WATCHDOG = {**CONFIG, "watchdog_s": 30}
 CALLS = "import machine\nprint(machine.calls)"
+AS_ESP32 = """
+import sys
+class Esp32:
+    platform = "esp32"
+    def __getattr__(self, name, sys=sys):
+        return getattr(sys, name)
+sys.modules["sys"] = Esp32()
+"""
 
 
 def with_state(config=CONFIG, **state):
@@ -449,15 +457,34 @@ def test_a_watchdog_that_was_left_armed_is_fed(board, tree, command, monkeypatch
     assert calls == [f"[('WDT', 8000), ('Timer', 1000), ('feed',){stopped}]"]
 
 
-@board_with(**with_state(armed=1))
-def test_an_esp32_takes_its_longest_watchdog(board, tree):
+@board_with(**with_state(trial={"version": "0.2"}))
+def test_an_esp32_takes_its_longest_watchdog_and_in_a_trial_boot_pys_again(
+    board, tree, monkeypatch
+):
     remote = Mpremote(board.port)
-    remote.run(
-        "exec", "import sys\nclass Esp32:\n    platform = 'esp32'\n    modules = sys.modules"
-    )
-    remote.run("exec", "sys.modules['sys'] = Esp32")
-    assert remote.ask(on_board.feed_watchdog, state="/ivota-state.json")
-    assert remote.run("exec", CALLS).strip() == f"[('WDT', {1 << 28})]"
+    remote.run("exec", AS_ESP32)
+    calls = []
+    monkeypatch.setattr(Mpremote, "go_on", lambda _: calls.append(remote.run("exec", CALLS)))
+    CliRunner().invoke(app, ["status", "--port", board.port])
+    assert [each.strip() for each in calls] == [f"[('WDT', {1 << 28}), ('WDT', 60000)]"]
+
+
+@pytest.mark.parametrize("error", (KeyboardInterrupt, SilentError("it is silent")))
+@board_with(**with_state(armed=1))
+def test_an_interrupted_status_leaves_no_stopped_board_with_a_fed_watchdog(
+    board, tree, error, monkeypatch
+):
+    ask, resets = Mpremote.ask, []
+
+    def interrupted(self, function, **more):
+        if function is on_board.describe:
+            raise error
+        return ask(self, function, **more)
+
+    monkeypatch.setattr(Mpremote, "ask", interrupted)
+    monkeypatch.setattr(Mpremote, "reset", lambda *_: resets.append(1))
+    CliRunner().invoke(app, ["status", "--port", board.port])
+    assert resets == [1]
 
 
 @pytest.mark.parametrize("command", ("install", "status", "remove"))

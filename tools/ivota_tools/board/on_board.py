@@ -6,7 +6,7 @@ not use the package on the board, so that they work whatever state it is in.
 
 from typing import Any
 
-feeding: Any  # on the board: the timer of `feed_watchdog`
+feeding: Any  # on the board: the timer of `feed_watchdog`; None on an esp32, which needs none
 
 
 def digest(path: str) -> list[Any] | None:
@@ -136,6 +136,7 @@ def feed_watchdog(state: str) -> bool:
     except (ImportError, AttributeError, OSError, ValueError):
         return False
     if longest > 8000:
+        feeding = None
         return True
     for number in (-1, 0):  # some ports have only numbered timers
         try:
@@ -147,9 +148,14 @@ def feed_watchdog(state: str) -> bool:
 
 
 def stop_feeding() -> None:
-    """Stop the timer of `feed_watchdog`: a program that goes on must feed its watchdog itself."""
-    if timer := globals().get("feeding"):
-        timer.deinit()
+    """End what `feed_watchdog` did, for a program on trial that goes on and feeds it itself."""
+    if "feeding" not in globals():
+        return
+    if feeding:
+        feeding.deinit()
+    else:  # as boot.py does
+        machine: Any = __import__("machine")
+        machine.WDT(timeout=60000)
 
 
 def make_folders(folders: list[str]) -> None:

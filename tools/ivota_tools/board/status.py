@@ -27,17 +27,19 @@ def status(board: Mpremote, *, root: Path, clear: bool = False) -> dict[str, Any
         "paths": sorted(wanted),
         "clear": clear,
     }
-    try:
-        board.ask(on_board.feed_watchdog, state=STATE)
-        found = board.ask(on_board.describe, **arguments)
-    except SilentError:
-        raise
-    except BoardError:
-        # The stopped program may use the memory, or its thread may print into the response.
-        with board.restart_on_failure():
+    with board.restart_on_failure():
+        try:
+            board.ask(on_board.feed_watchdog, state=STATE)
+            found = board.ask(on_board.describe, **arguments)
+        except SilentError:
+            raise
+        except BoardError:
+            # The stopped program may use the memory, or its thread may print into the response.
             found = board.ask(on_board.describe, resume=False, **arguments)
-    if found["state"].get("trial") and not found["threads"]:
-        board.ask(on_board.stop_feeding)
+        goes_on = found["state"].get("trial") and not found["threads"]
+        if goes_on:
+            board.ask(on_board.stop_feeding)
+    if goes_on:
         board.go_on()
     else:
         board.reset()
