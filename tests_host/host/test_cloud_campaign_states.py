@@ -333,6 +333,18 @@ def test_a_timeout_fails_unless_the_target_runs():
     )  # fmt: skip
 
 
+def test_an_attempt_keeps_a_limited_number_of_failures():
+    """A repeated reason adds none: a server that is down fails each device every hour."""
+    made, counts = attempt(), []
+    for number in range(300):
+        assignment_states.on_pushed(made, number)
+        failed = Report(REPORT_PROGRESS, "2", "fail", result_code=-1, result_msg=f"{number // 2}")
+        assignment_states.on_progress(made, failed, number, assignment_states.BackOff())
+        counts.append(made.failure_count)
+    assert counts[:4] == [1, 1, 2, 2] and counts[-1] == 100
+    assert (made.failed_at, made.failure_msg) == (299, "149")
+
+
 def test_a_place_is_taken_once_per_download():
     made = attempt()
     assignment_states.on_pushed(made, 1)

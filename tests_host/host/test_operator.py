@@ -482,9 +482,9 @@ def test_a_later_failure_does_not_replace_an_earlier_one(console):
         end_back_off(console.cloud, device)
     (found,) = console.api.attempts(console.api.device("P/d0")["id"])
     said = [(each["code"], each["message"]) for each in found["failures"]]
-    assert said == [(-5, "KeyError"), (-5, "OSError"), (-5, "OSError")]
+    assert said == [(-5, "KeyError"), (-5, "OSError")]
     times = [each["at"] for each in found["failures"]]
-    assert times == sorted(times) and found["failed_at"] == times[-1]
+    assert times == sorted(times) and found["failed_at"] > times[-1]
     groups = [(each["message"], each["devices"]) for each in console.api.failures(firmware)]
     assert groups == [("KeyError", 1), ("OSError", 1)]
     page = console.page.get(f"/campaigns/{number}")

@@ -42,8 +42,8 @@ class FailureOut(Row):
 class AttemptOut(Row):
     """An attempt to update a device, and its result.
 
-    `failures` lists all failures, oldest first. `failed_at`, `failure_code` and `failure_msg`
-    repeat the last one.
+    `failures` lists its first 100 failures, oldest first, without those that repeat the reason of
+    the previous one. `failed_at`, `failure_code` and `failure_msg` are of the last failure.
     """
 
     id: int

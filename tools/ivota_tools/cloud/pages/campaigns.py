@@ -148,7 +148,7 @@ def _failures(session: Session, campaign: Campaign) -> tuple[list[dict[str, Any]
                 Failure.message.is_not_distinct_from(reason["message"]),
             )
             .group_by(Device.id, Device.product_id, Device.device_name)
-            .order_by(func.min(Failure.at))
+            .order_by(func.min(Failure.at), Device.id)
             .limit(SHOWN)
         )
         reason["devices"] = [(number, f"{product}/{name}") for number, product, name in rows]

@@ -27,6 +27,7 @@ ACTIVE = (PUSHED, DOWNLOADING, BURNING)
 SOFT_CODES = (-1, -2, -3)  # download failures: timeout, missing file, expired signature
 TIMED_OUT = -1
 UNUSABLE = -5
+FAILURES_MOST = 100  # rows of an attempt: a device can invent reasons without end
 HARD_MOST = 3  # total number of failures with -4, -5 and undefined codes
 
 
@@ -219,12 +220,16 @@ def _on_fail(assignment: Assignment, report: Report, now: float, back_off: BackO
 
 
 def _note_failure(assignment: Assignment, code: int | None, words: str | None, now: float) -> None:
-    """Store the failure, because later reports of the attempt overwrite the other fields."""
+    """Store the failure, because later reports of the attempt overwrite the other fields.
+
+    A repeated reason adds no row: behind a server that is down, each device fails every hour.
+    """
+    last = assignment.failed_at and (assignment.failure_code, assignment.failure_msg)
+    count = assignment.failure_count or 0
+    if last != (code, words) and count < FAILURES_MOST:
+        assignment.failure_count = count + 1
+        assignment.failures.add(Failure(number=count + 1, at=now, code=code, message=words))
     assignment.failed_at, assignment.failure_code, assignment.failure_msg = now, code, words
-    assignment.failure_count = (assignment.failure_count or 0) + 1
-    assignment.failures.add(
-        Failure(number=assignment.failure_count, at=now, code=code, message=words)
-    )
 
 
 def _set(assignment: Assignment, state: str, report: Report, now: float) -> None:

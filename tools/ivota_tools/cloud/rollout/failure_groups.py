@@ -31,7 +31,7 @@ def groups(session: Session, firmware: Firmware) -> list[FailureGroup]:
         .join(Assignment, Failure.assignment_id == Assignment.id)
         .where(Assignment.firmware_id == firmware.id)
         .group_by(*same)
-        .order_by(func.count(Assignment.device_id.distinct()).desc(), func.min(Failure.at))
+        .order_by(func.count(Assignment.device_id.distinct()).desc(), func.min(Assignment.id))
         .limit(MOST)
     ).tuples()
     found = []

@@ -344,7 +344,7 @@ class Assignment(Base):
 
 
 class Failure(Base):
-    """A failure of an attempt. None is ever changed, so that no later one replaces its reason.
+    """A failure of an attempt, which stays when the attempt fails later for another reason.
 
     Its number in the attempt is part of its key: rows whose key the database chooses take a
     statement each.
