@@ -119,7 +119,11 @@ def check_path(name: str) -> None:
         raise ReleaseError(
             f"{name!r}: folders in a bundle can be nested at most {FOLDERS_DEEP} deep"
         )
-    if name.endswith((".py", ".mpy")) and len(data) > MODULE_PATH:
+
+
+def check_module(name: str) -> None:
+    """Raise ReleaseError for a module that an ESP32 could not import."""
+    if name.endswith((".py", ".mpy")) and len(name.encode()) > MODULE_PATH:
         raise ReleaseError(
             f"{name!r}: an ESP32 cannot import a module whose path in the bundle has more than "
             f"{MODULE_PATH} bytes"
@@ -155,6 +159,7 @@ def build(
     check_application(application)
     for name in contents:
         check_path(name)
+        check_module(name)
     check_contents({name: len(data) for name, data in contents.items()})
     facts = {"format": FORMAT, "application": application, "version": version}
     if updater_min is not None:
