@@ -364,7 +364,7 @@ def test_limits(fleet):
     first = fleet.pushed(2)
     other = next(d for d in fleet.devices.values() if d not in first)
     words = fleet.api.why(fleet.api.device(other.name)["id"])["why"]
-    assert words == "queued: campaign 'c' has reached its limits"
+    assert words == "queued: campaign 'c' has reached its download limit"
     other.hello("0.1")
     other.expect_nothing(fleet.cloud)
     first[0].expect("update_firmware")

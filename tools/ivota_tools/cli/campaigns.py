@@ -97,7 +97,8 @@ def campaign_create(
     include_mismatched: Annotated[
         bool,
         typer.Option(
-            "--include-mismatched", help="Include devices with another application or hardware."
+            "--include-mismatched",
+            help="Include devices whose application or hardware does not match the firmware.",
         ),
     ] = False,
     start_at: Annotated[

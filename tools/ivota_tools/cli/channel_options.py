@@ -15,7 +15,8 @@ Version = Annotated[str, typer.Argument(help="Version of a release that the trac
 Key = Annotated[
     Path | None,
     typer.Option(
-        help="Private key of the channel, from `ivota keygen`. Default: the key in IVOTA_KEY."
+        help="File with the channel's private key, from `ivota keygen`. Default: IVOTA_KEY, which "
+        "contains the key itself."
     ),
 ]
 OwnVersion = Annotated[

@@ -50,7 +50,9 @@ def tag(
 
 def secret(
     device: DeviceName,
-    value: Annotated[str | None, typer.Argument(help="Secret in base64.")] = None,
+    value: Annotated[
+        str | None, typer.Argument(help="Secret in base64; required unless you use --remove.")
+    ] = None,
     remove: Annotated[
         bool, typer.Option("--remove", help="Remove the secret; the device can no longer sign in.")
     ] = False,

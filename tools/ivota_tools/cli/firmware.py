@@ -24,9 +24,9 @@ def keygen(
 ) -> None:
     """Create a key pair for signing firmware.
 
-    The public key is created beside the private key, with the suffix .pub. Install
-    it on the boards. Set IVOTA_PASSPHRASE to skip the passphrase prompt for the
-    private key.
+    The public key is created beside the private key: owner.pub for owner.key.
+    Install the public key on the boards. Set IVOTA_PASSPHRASE to skip the passphrase
+    prompt for the private key.
     """
     from ..firmware.signing_keys import generate, load_public
 

@@ -31,7 +31,8 @@ def push(
     include_mismatched: Annotated[
         bool,
         typer.Option(
-            "--include-mismatched", help="Allow a device with another application or hardware."
+            "--include-mismatched",
+            help="Allow a device whose application or hardware does not match the firmware.",
         ),
     ] = False,
     wait: Annotated[

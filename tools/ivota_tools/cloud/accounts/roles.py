@@ -7,8 +7,8 @@ ROLES = (VIEWER, OPERATOR, ADMIN)
 
 MEANS = {
     VIEWER: "can view everything",
-    OPERATOR: "can also change what devices run",
-    ADMIN: "can also manage users and tokens",
+    OPERATOR: "can view everything and change what devices run",
+    ADMIN: "can view everything, change what devices run, and manage users and tokens",
 }
 
 

@@ -27,7 +27,7 @@ def why(session: Session, device: Device, now: float, *, on_page: bool = False) 
     quiet = f"; last seen {span(silent)} ago" if is_quiet else ""
     if assignment is None:
         if device.last_seen is None:
-            quiet = "; it has never reported"
+            quiet = "; the device has never reported"
         return (
             waiting
             or _cancelled_before(session, device)
@@ -82,7 +82,7 @@ def why(session: Session, device: Device, now: float, *, on_page: bool = False) 
         return f"the device runs {version} but has not confirmed the update{quiet}"
     if state == assignment_states.WAITING and campaign and assignment.next_push_at is not None:
         if push_sender.places(session, campaign, now) == 0:
-            return f"queued: campaign {campaign.name!r} has reached its limits"
+            return f"queued: campaign {campaign.name!r} has reached its download limit"
     if assignment.unasked:
         return unasked_words(session, on_page=on_page)
     if state in (assignment_states.DOWNLOADING, assignment_states.BURNING):
