@@ -224,9 +224,9 @@ def _note_failure(assignment: Assignment, code: int | None, words: str | None, n
 
     A repeated reason adds no row: behind a server that is down, each device fails every hour.
     """
-    last = assignment.failed_at and (assignment.failure_code, assignment.failure_msg)
+    last = assignment.failure_code, assignment.failure_msg
     count = assignment.failure_count or 0
-    if last != (code, words) and count < FAILURES_MOST:
+    if count == 0 or (last != (code, words) and count < FAILURES_MOST):
         assignment.failure_count = count + 1
         assignment.failures.add(Failure(number=count + 1, at=now, code=code, message=words))
     assignment.failed_at, assignment.failure_code, assignment.failure_msg = now, code, words
