@@ -255,7 +255,7 @@ def test_with_the_agent_bundles_are_installed(mip: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     (
-        ({"dialect": "aliyun"}, "dialect aliyun is not on the board"),
+        ({"dialect": "aliyun"}, "dialect aliyun: the board has no ivota/aliyun"),
         ({"keys": ["/owner.pub"]}, "ImportError no module named 'ivota.owner_signature'"),
     ),
     ids=("aliyun", "signatures"),
