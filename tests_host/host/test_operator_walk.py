@@ -399,5 +399,7 @@ def test_a_watchdog_reset_is_listed_and_ends_no_update(console):
     words = "the watchdog reset the board once outside a trial, "
     assert words in console.ivota("devices", "a") and words in console.ivota("why", "a")
     assert console.api.why(number)["watchdog_resets"] == 1
-    assert "Watchdog resets 1, most recently " in console.page.get(f"/devices/{number}")
+    with console.cloud.database.writing() as session:
+        session.query(models.Report).update({"at": time.time() - 7500})
+    assert "Watchdog resets 1, most recently 2 h ago" in console.page.get(f"/devices/{number}")
     assert "the watchdog reset the board" in console.page.get(f"/devices/{number}/reports")
