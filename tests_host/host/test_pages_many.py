@@ -173,25 +173,31 @@ def test_the_fleet_is_sorted_by_the_numbers_of_its_versions(database):
 
 def test_a_device_is_offered_the_newest_firmware_for_its_hardware(database):
     """Of those for its application; what is for several kinds of hardware is not guessed."""
-    stored = [("a", "rev-a", "0.3"), ("a", "REV-A", "0.2"), ("a", "rev-b", "0.4"),
-              ("b", None, "0.2"), ("b", "rev-b", "0.3"), ("b", "rev-b", "0.1")]  # fmt: skip
+    stored = [("a", "rev-a", "", "0.3"), ("a", "REV-A", "", "0.2"), ("a", "rev-b", "", "0.4"),
+              ("b", None, "", "0.2"), ("b", "rev-b", "", "0.3"), ("b", "rev-b", "", "0.1"),
+              ("c", None, "esp32", "0.2"), ("c", None, "esp32s3", "0.3")]  # fmt: skip
     with database.writing() as session:
         session.add_all(
-            Firmware(version=version, application=application, hardware=hardware, kind="other",
-                     size=1, md5="m", sha256=str(number), uploaded_at=NOW)
-            for number, (application, hardware, version) in enumerate(stored)
+            Firmware(version=version, application=application, hardware=hardware, chip=chip,
+                     kind="other", size=1, md5="m", sha256=str(number), uploaded_at=NOW)
+            for number, (application, hardware, chip, version) in enumerate(stored)
         )  # fmt: skip
     offers = {}
     with database.reading() as session:
         newest = fleet_queries.newest(session)
-        for application, hardware in itertools.product(("a", "b", None), ("rev-a", "Rev-B", None)):
-            device = Device(application=application, hardware=hardware, version="0.1")
+        asked = [*itertools.product(("a", "b", None), ("rev-a", "Rev-B", None), (None,)),
+                 ("c", "rev-a", None), ("c", None, "esp32"), ("c", None, "esp32s3")]  # fmt: skip
+        for application, hardware, chip in asked:
+            device = Device(
+                application=application, hardware=hardware, chip=chip, version="0.1", tags=[]
+            )
             found = fleet.newest_for(device, newest)
-            offers[application, hardware] = found and found.version
+            offers[application, hardware or chip] = found and found.version
             assert fleet.can_update(device, found) is (found is not None)
     assert offers == {
         ("a", "rev-a"): "0.3", ("a", "Rev-B"): "0.4", ("a", None): None,
         ("b", "rev-a"): "0.2", ("b", "Rev-B"): "0.3", ("b", None): "0.3",
+        ("c", "rev-a"): None, ("c", "esp32"): "0.2", ("c", "esp32s3"): "0.3",
         (None, "rev-a"): None, (None, "Rev-B"): None, (None, None): None,
     }  # fmt: skip
 

@@ -129,8 +129,8 @@ def _numbers(session: Session, application: str, applications: list[str]) -> _Nu
 
 
 def newest_for(device: Device, newest: list[Firmware]) -> Firmware | None:
-    """Return the newest firmware for the device's application and hardware. If one of them is
-    unknown, firmware for a certain one counts only if there is none for another.
+    """Return the newest firmware for the device's application, hardware and chip. If one of them
+    is unknown, firmware for a certain one counts only if there is none for another.
     """
     found = newest
     if device.application is not None:
@@ -138,9 +138,10 @@ def newest_for(device: Device, newest: list[Firmware]) -> Firmware | None:
     elif len({each.application for each in found}) > 1:
         return None
     found = [each for each in found if not firmware_match.mismatch(each, device)]
-    hardware = {each.hardware.lower() for each in found if each.hardware}
-    if device.hardware is None and len(hardware) > 1:
-        found = [each for each in found if each.hardware is None]
+    if len({each.hardware.lower() for each in found if each.hardware}) > 1:
+        found = [each for each in found if not each.hardware]
+    if len({each.chip for each in found if each.chip}) > 1:
+        found = [each for each in found if not each.chip]
     return max(found, key=lambda each: (key(each.version), each.id), default=None)
 
 
