@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from ..api_client import Json
+from ..common.audit_details import detail
 from ..common.durations import ago
 from ..common.times import date
 from .terminal import cell, titled_table
@@ -47,7 +48,7 @@ def audit_table(lines: list[Json]) -> Table:
             cell(each["who"]),
             cell(each["action"]),
             cell(each["subject"]),
-            cell(each["detail"]),
+            cell(detail(each["detail"])),
         )
     return table
 

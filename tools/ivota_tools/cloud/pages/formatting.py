@@ -9,8 +9,11 @@ from markupsafe import Markup, escape
 from pydantic import ValidationError
 
 # Used by the templates, too.
+from ...common.audit_details import detail as detail
 from ...common.durations import ago as ago
 from ...common.durations import span as span
+from ...common.quantities import number as number
+from ...common.quantities import size as size
 from ..api import validation_messages
 from ..rollout.result_codes import code as code
 
@@ -56,24 +59,6 @@ def tick(at: float, days: bool, zone: bool = False) -> Markup:
     )
 
 
-def size(count: float | None) -> str:
-    """Format a number of bytes for people: 708 kB."""
-    if count is None:
-        return ""
-    number = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000 or unit == "GB":
-            break
-        number /= 1000
-    if unit == "bytes":
-        return f"{number:.0f} {'byte' if number == 1 else 'bytes'}"
-    return f"{number:.0f} {unit}" if number >= 100 else f"{number:.1f} {unit}"
-
-
-def number(count: float) -> str:
-    return f"{count:,.0f}"
-
-
 def percent(share: float) -> str:
     """Format a share; an incomplete one never rounds up to 100 %, nor a positive one to 0 %."""
     value = 100 * share
@@ -87,31 +72,6 @@ def percent(share: float) -> str:
 def counted(count: int, one: str, many: str | None = None) -> str:
     """Return a number with its noun: 1 device, 2 devices."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-_COUNTS = {"devices", "messages", "times", "updates"}  # keys of audit entries
-
-
-def detail(text: str) -> str:
-    """Return the JSON of an audit entry as words."""
-    if not text:
-        return ""
-    try:
-        said = json.loads(text)
-    except ValueError:
-        return text
-    parts = []
-    for key, value in said.items():
-        if isinstance(value, list):
-            value = ", ".join(map(str, value)) or "none"
-        elif key == "size" and isinstance(value, int):
-            value = size(value)
-        elif key in _COUNTS and isinstance(value, int):
-            value = number(value)
-        elif key == "sha256":
-            value = f"{value}"[:12] + "…"
-        parts.append(key if value is True else f"{key}: {value}")
-    return "; ".join(parts)
 
 
 def breakable(text: str) -> Markup:
