@@ -18,8 +18,7 @@ _TIMED_OUT = const(-1)
 _LINT = const(0)  # 1 for mypy, which would accept any name of a module with `__getattr__`
 _ROOM = const(49152)  # bytes of free heap with room for all modules of any update
 
-# Whether the code runs where it is, frozen or on ROMFS: then only its objects are in the heap.
-in_place = __path__[:7] == ".frozen" or __path__[:4] == "/rom"
+frozen = __path__[:7] == ".frozen"  # a part of the firmware, whose code is not in the heap
 roomy = False  # whether the free heap had `_ROOM` when it was last measured
 _kept = []  # names of the modules that `let_go` removes
 
@@ -27,17 +26,17 @@ _kept = []  # names of the modules that `let_go` removes
 def once(name):
     """Import `ivota.<name>` when it is needed, and return the module.
 
-    It stays loaded, as after any import, if the code runs in place, or if it was imported before.
+    It stays loaded, as after any import, if the package is frozen, or if it was imported before.
     Otherwise it stays until `let_go` in a roomy heap, and leaves a smaller heap with the last
     reference to it.
     """
-    small = not (in_place or roomy)
+    small = not (frozen or roomy)
     if small:
         gc.collect()  # objects that stay should be close together
     path = __name__ + "." + name
     known = path in sys.modules
     module = __import__(path, None, None, ("*",))
-    if not (known or in_place):
+    if not (known or frozen):
         _kept.append(name)
         if small:
             let_go()

@@ -2,11 +2,11 @@
 
 from sys import modules
 
-from ivota import guarded_socket, in_place, once, own_copy
+from ivota import frozen, guarded_socket, once, own_copy
 
 umqtt = own_copy("umqtt.simple")
 # Whether each session has a copy: nothing else uses it, and the next session loads another one.
-_disposable = not in_place and modules.get("umqtt.simple") is not umqtt
+_disposable = not frozen and modules.get("umqtt.simple") is not umqtt
 
 
 def dial(config, topics, on_message):

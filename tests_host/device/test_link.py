@@ -749,7 +749,7 @@ def test_a_session_has_a_umqtt_of_its_own_and_keeps_what_it_needs():
             settle(link)
             assert link.up and type(link._client) is not first
             link.close()
-            with patched(ivota, in_place=True):  # the module stays, and with it a whole copy
+            with patched(ivota, frozen=True):  # the module stays, and with it a whole copy
                 settle(link)
                 setup = sys.modules["ivota.session_setup"]
                 whole = setup.umqtt.MQTTClient
