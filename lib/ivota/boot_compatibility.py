@@ -57,7 +57,7 @@ def check(facts):
     if facts.get("format") not in FORMATS:
         known = ", ".join(str(each) for each in FORMATS)
         raise ValueError(
-            "it has format %s, but the boot files of this board start format %s"
+            "it has format %s, but this board's boot files support %s"
             % (facts.get("format"), known)
         )
     least = facts.get("updater_min")

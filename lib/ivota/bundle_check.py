@@ -61,7 +61,7 @@ def _examine(file, version):
             facts = json.loads(file.read(stop - start))
             if facts["format"] != _FORMAT or facts["version"] != version:
                 raise ValueError(
-                    "its version is %s, its format %s" % (facts["version"], facts["format"])
+                    "wrong version %s or format %s" % (facts["version"], facts["format"])
                 )
         elif name == b"ivota.json" and not folder:
             raise ValueError("it contains ivota.json twice")

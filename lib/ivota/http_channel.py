@@ -141,7 +141,7 @@ def post(config, message):
     finally:
         stream.close()
     if status >= 500 or status == _TOO_MANY:
-        raise OtaError(-1, "HTTP %d for a report" % status, True)
+        raise OtaError(-1, "report_url: HTTP %d" % status, True)
 
 
 def check(config, merge, error):

@@ -20,7 +20,7 @@ def examine(state, md5):
     """Raise OtaError(-5) for an image that is not for this chip, or has often failed to start."""
     if _tries(state, md5) >= _TRIES:
         state.tries = []
-        raise OtaError(_FAILED, "the boot loader did not start it in %d tries" % _TRIES)
+        raise OtaError(_FAILED, "the image did not boot in %d tries" % _TRIES)
     found = bytearray(_HEAD)
     Partition(Partition.RUNNING).get_next_update().readblocks(0, found, 0)
     check(found)
@@ -36,7 +36,7 @@ def check(found):
         chips = running.chip_id(found), running.chip_id(own)
         raise OtaError(_FAILED, "the image is for chip %s, but this is chip %s" % chips)
     if bytes(found[32:]) != _DESCRIPTION:
-        raise OtaError(_FAILED, "the image contains the whole flash, or no application")
+        raise OtaError(_FAILED, "image of the whole flash, or without an application")
 
 
 def _tries(state, md5):

@@ -84,7 +84,7 @@ class Target:
         """
         found = binascii.hexlify(self.digest.digest()).decode()
         if found != md5:
-            raise OtaError(_MISMATCH, "the MD5 is " + found, not fetched)
+            raise OtaError(_MISMATCH, "wrong MD5: " + found, not fetched)
         self.close()
         # A slot's checkpoint stays until the image is confirmed: it is not downloaded again.
         if not self.slot:

@@ -72,7 +72,7 @@ class Job:
             seconds = min(retry["first_s"] * (1 << min(failures, 20)), retry["rest_most_s"])
             self.rest_s(seconds)
             if seconds >= _LONG_S:
-                self.report_wait("in back-off: it has failed %d times" % failures)
+                self.report_wait("in back-off after %d failures" % failures)
 
     def enter(self, phase):
         """Continue with this phase at the next step; None ends the update."""

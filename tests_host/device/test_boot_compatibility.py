@@ -36,7 +36,7 @@ class Board(World):
 def test_a_format_that_its_boot_files_do_not_start():
     with Board(data=bundle(APP, format=3)) as board:
         board.start()
-        board.refused("it has format 3, but the boot files of this board start format 2")
+        board.refused("it has format 3, but this board's boot files support 2")
         assert 0 < board.fetched() <= 8192
 
 
@@ -85,7 +85,7 @@ def test_a_download_that_resumes_is_looked_at_as_well():
         board.spin(5)
         client.close()
         board.start()
-        board.refused("it has format 3, but the boot files of this board start format 2")
+        board.refused("it has format 3, but this board's boot files support 2")
         assert board.requests[-1][1] == 12000 and board.fetched() <= 12000 + 8192
 
 

@@ -373,9 +373,9 @@ def test_records_that_are_no_plain_files():
 
 
 def test_a_name_twice():
-    refused(image(file("x", b"1") + file("x", b"2")), "twice")
-    refused(image(file("x", b"1") + named(FOLDER, "x", file("y", b"2"))), "twice")
-    refused(image(named(FOLDER, "x", file("y", b"2")) + named(FOLDER, "x", b"")), "twice")
+    refused(image(file("x", b"1") + file("x", b"2")), "duplicate path")
+    refused(image(file("x", b"1") + named(FOLDER, "x", file("y", b"2"))), "duplicate path")
+    refused(image(named(FOLDER, "x", file("y", b"2")) + named(FOLDER, "x", b"")), "duplicate path")
 
 
 def test_folders_in_folders():

@@ -296,7 +296,7 @@ def test_a_report_needs_any_answer_that_is_no_refusal_for_now():
     for status in ("429 Too Many Requests", "503 Busy"):
         with WebNetwork(answer(status)), raises(OtaError) as caught:
             http_channel.post(made, "{}")
-        assert caught.value.again and caught.value.message == "HTTP %s for a report" % status[:3]
+        assert caught.value.again and caught.value.message == "report_url: HTTP %s" % status[:3]
 
 
 def test_an_index_from_a_proxy_and_by_any_redirect():

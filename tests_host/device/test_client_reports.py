@@ -793,7 +793,7 @@ def test_an_ivota_cloud_learns_of_rests():
         world.push()
         world.spin(2)
         assert world.notices() == [
-            {"message": "in back-off: it has failed 5 times", "version": "0.2", "wait_s": "32"}
+            {"message": "in back-off after 5 failures", "version": "0.2", "wait_s": "32"}
         ]
         world.clear()
         client.state.worn_until = world.clock.time() + 1000

@@ -159,7 +159,7 @@ def test_what_was_squeezed_by_zlib():
     )
     assert len(squeezed) < len(text) // 10
     with Board(patch(b"", text, stream=squeezed, version="")) as board:
-        board.refused("neither a bundle nor an image, and no callback is set", reject=False)
+        board.refused("not a bundle or an image, and on_firmware is not set", reject=False)
         assert "expanded" in board.events()
 
 

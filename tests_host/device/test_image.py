@@ -256,7 +256,7 @@ def test_an_image_that_never_ran_is_tried_ten_times():
         assert len(board.requests) == 1
         board.push()
         board.spin(30, lambda: board.finals())
-        assert board.finals() == [("fail", "-5", "the boot loader did not start it in 10 tries")]
+        assert board.finals() == [("fail", "-5", "the image did not boot in 10 tries")]
         saved = board.saved()
         assert "rejected" not in saved and "tries" not in saved and not board.made.exiting
         assert board.names() == []
@@ -310,8 +310,8 @@ def test_an_image_that_no_slot_starts_is_refused_by_its_first_bytes():
     loader = loader[:32] + b"\x50\0\0\0" + loader[36:]
     for data, why in (
         (image_of(20000, CHIP_C3), "the image is for chip 5, but this is chip 0"),
-        (loader, "the image contains the whole flash, or no application"),
-        (image_of(30), "the image contains the whole flash, or no application"),
+        (loader, "image of the whole flash, or without an application"),
+        (image_of(30), "image of the whole flash, or without an application"),
     ):
         with Board(data=data) as board:
             board.answers = [[data[:36], 1 << 30]]  # nothing behind them is waited for
@@ -381,7 +381,7 @@ def test_a_board_without_slots_takes_a_file():
         board.push()
         board.spin(30, lambda: board.finals())
         assert [offset for _, offset, _ in board.requests] == [0, 1]
-        assert board.finals()[0][2].startswith("neither a bundle nor an image")
+        assert board.finals()[0][2].startswith("not a bundle or an image")
 
 
 def test_a_single_slot_beside_a_factory_image_takes_one():

@@ -157,7 +157,7 @@ def test_an_image_that_dies_before_boot_py_is_given_up_after_ten_tries(
     failure = progress(wire.wait_state("fail"))
     board.stop()
     assert failure["result_code"] == "-5"
-    assert failure["result_msg"] == "the boot loader did not start it in 10 tries"
+    assert failure["result_msg"] == "the image did not boot in 10 tries"
     assert len(wire.of("burning")) == 10 and len(wire.of("fail")) == 1
     assert board.log.count("sim: boots ota_1") == 10
     # It came over the network once.

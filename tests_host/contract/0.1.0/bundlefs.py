@@ -24,7 +24,7 @@ if __file__[-3:] == ".py" and "/" in __file__:
             # Line ends may have been converted on the way to the board.
             _crc, _next = _next, crc32(_line.rstrip(), _next)
     if _line.rstrip() != b"# %08x" % _crc:
-        raise ValueError("%s is damaged: else it would end in # %08x" % (__file__, _crc))
+        raise ValueError("%s is damaged: it does not end in # %08x" % (__file__, _crc))
     del _copy, _line, _crc, _next
 
 FORMATS = (2,)  # of the bundles that this module mounts (docs/formats.md)
@@ -71,7 +71,7 @@ class Bundle:
         for kind, name, at, start, stop in records(file, first, end):
             path = folder + name
             if self._find(path):
-                raise ValueError("twice in the bundle: " + str(path, "utf-8"))
+                raise ValueError("duplicate path: " + str(path, "utf-8"))
             self._index += _key(path) + at.to_bytes(4, "little")
             if kind == _FOLDER:
                 self._add(file, path + b"/", start, stop)
@@ -382,7 +382,7 @@ def start(path, sums=None):
 
     md5 = sums and sums.get(path)
     if md5 and md5 != md5_of(path):
-        raise OSError(path + " is not what was installed")
+        raise OSError(path + " has changed on the flash")
     vfs.mount(Bundle(path), "/app")
     sys.path[:0] = ["/app", "/app/lib"]
     # Only the bundle object stays in the heap, without the code that created it.
@@ -412,4 +412,4 @@ def md5_of(path):
             digest.update(buffer[:n])
 
 
-# 9cf0613a
+# 8c4b7301

@@ -223,8 +223,8 @@ class Device:
             await self.progress(version, "downloading", percent="100")
         finally:
             writer.close()
-        same = digest.hexdigest() == push["md5sum"]
-        return (0, "") if same else (-4, "another MD5")
+        found = digest.hexdigest()
+        return (0, "") if found == push["md5sum"] else (-4, f"wrong MD5: {found}")
 
 
 async def _body(reader: asyncio.StreamReader) -> bytes:

@@ -166,7 +166,7 @@ def _images() -> list[Scenario]:
         Scenario(
             "image dead",
             ends="fail",
-            reason="did not start it in 10 tries",
+            reason="did not boot in 10 tries",
             size=3_000,
             source="import machine\nmachine.reset()",
             cuts=60,
