@@ -500,7 +500,9 @@ def test_a_token_is_shown_once_and_has_a_role(peopled):
         assert "role must be one of" in admin.post("/people/tokens", 422, name="odd", role="god")
         with Client(peopled.api_url, word) as api:
             assert api.devices() == []
-            with pytest.raises(ApiError, match="has the role viewer, but this needs operator"):
+            with pytest.raises(
+                ApiError, match="has the role viewer, but this request needs operator"
+            ):
                 api.put_group("g", "")
             number = next(
                 each["id"]

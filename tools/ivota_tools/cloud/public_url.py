@@ -17,14 +17,19 @@ def checked_url(url: str, *, tls: bool) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
-        raise CloudError(f"{url!r} is not a valid URL: use one such as http://192.168.1.10:8123")
+        raise CloudError(
+            f"--public-url {url!r} is not valid: use a URL such as http://192.168.1.10:8123"
+        )
     # Quotes and backslashes are escaped in a push, and some clients leave escapes as they are.
     if len(url) > URL_MOST or not url.isascii() or re.search(r'[^!-~]|["\\]', url):
         raise CloudError(
-            f"a public URL must have at most {URL_MOST} printable ASCII characters, without quotes"
+            f"--public-url must have at most {URL_MOST} printable ASCII characters, without "
+            "quotes and backslashes"
         )
     if tls and parts.scheme == "http":
-        raise CloudError(f"with a certificate, devices need an https:// URL, not {url!r}")
+        raise CloudError(
+            f"--public-url {url!r} must begin with https://, because the cloud has a certificate"
+        )
     return without_usual_port(url.rstrip("/"))
 
 

@@ -140,7 +140,7 @@ class CloudSettings:
         if self.ddi and not controller_routes.TENANT.fullmatch(self.ddi.tenant):
             raise CloudError(
                 f"--ddi {self.ddi.tenant!r} is not a valid tenant: use up to 64 letters, digits, "
-                "and ._- after the first"
+                "dots, - and _, and begin with a letter or digit"
             )
         if self.home_assistant not in (None, *HOME_ASSISTANT):
             raise CloudError("--home-assistant must be view, install or remove")

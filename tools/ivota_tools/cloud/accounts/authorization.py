@@ -81,8 +81,8 @@ def guard(
             if not allows(found.role, role):
                 raise HTTPException(
                     403,
-                    f"the token {found.name!r} has the role {found.role}, but this needs {role}: "
-                    "ask an admin for a token",
+                    f"the token {found.name!r} has the role {found.role}, but this request needs "
+                    f"{role}: ask an admin for a token",
                 )
             return found.name
         if not given and (signed := signed_in(request, database)):
@@ -135,7 +135,7 @@ def same_site(request: Request) -> bool:
 def _by_browser(request: Request, signed: Signed, role: str) -> str:
     if not signed.may(role):
         raise HTTPException(
-            403, f"{signed.name} has the role {signed.role}, but this needs {role}"
+            403, f"{signed.name} has the role {signed.role}, but this request needs {role}"
         )
     if not _only_reads(request):
         if not from_our_page(request, signed, request.headers.get(_CSRF, "")):
@@ -163,8 +163,8 @@ def _only_local(request: Request) -> None:
     if not is_local(request):
         raise HTTPException(
             403,
-            "without a token, the API accepts requests only from this machine, at 127.0.0.1: "
-            "start the cloud with --token (or IVOTA_TOKEN) to use it from other machines",
+            "without a token, the API accepts requests only on the machine that runs the cloud, "
+            "at 127.0.0.1: for other machines, start the cloud with --token (or IVOTA_TOKEN)",
         )
 
 

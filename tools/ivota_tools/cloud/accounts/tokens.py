@@ -50,7 +50,7 @@ def local_token(folder: Path) -> str:
 def create_token(session: Session, name: str, role: str, who: str) -> tuple[Token, str]:
     """Create a token; return its row and the token, which is not stored. Raises UserError."""
     if not (0 < len(name) <= NAME_MOST and name.isprintable()):
-        raise UserError(f"a token's name must have 1 to {NAME_MOST} characters")
+        raise UserError(f"a token's name must have 1 to {NAME_MOST} printable characters")
     if name.lower() in users.RESERVED or users.is_user(session, name):
         raise UserError(
             f"{name!r} is a user's name or reserved for the audit log: choose another", 409

@@ -52,7 +52,7 @@ class AmqpAddress:
     def with_password(self, password: str) -> AmqpAddress:
         """Return the address with a password from elsewhere. Raises CloudError."""
         if self.password is not None:
-            raise CloudError("--broker already contains a password: specify only one")
+            raise CloudError("--broker already contains a password: specify it only once")
         if self.user is None:
             raise CloudError("a broker password needs a user name: use --broker amqp://USER@HOST")
         return replace(self, password=password)

@@ -156,7 +156,7 @@ class ReportSession:
                 self._settled.set()
             except ChannelClosedByBroker as error:
                 # Something exists with other properties, or the user may not create it.
-                self._say(f"rejected the queues of the cloud: {error.reply_text}")
+                self._say(f"rejected the cloud's queues: {error.reply_text}")
                 self._settled.set()
             except _UnreadableQueue as error:
                 self._say(f"cannot deliver from the queue {error.name}{self._discarded(error)}")
@@ -180,10 +180,10 @@ class ReportSession:
         try:
             with pika.BlockingConnection(self._parameters()) as connection:
                 if topology.discard_unread(connection.channel(), error.name, key):
-                    return ", which never had a report: the cloud will create it again"
+                    return ", which has never received a report: the cloud will create it again"
         except (AMQPError, OSError, ValueError) as reason:
             return f" ({reason!r:.200})"
-        return ": start all nodes of its cluster, because it may contain reports"
+        return ": start all nodes of its cluster, because the queue may contain reports"
 
     def _serve(self) -> None:
         """Receive until the connection ends."""
@@ -214,7 +214,7 @@ class ReportSession:
             self._consuming.set()
             self._settled.set()
             self._refused = None
-            log.info("RabbitMQ connected, %s", self._broker)
+            log.info("connected to RabbitMQ at %s", self._broker)
             while not self._stopping.is_set() and not cancelled:
                 connection.process_data_events(WAIT_S)
                 self._obey(channel)
@@ -244,7 +244,7 @@ class ReportSession:
 
     def _lost(self) -> None:
         if self._consuming.is_set() and not self._stopping.is_set():
-            log.warning("RabbitMQ connection lost, reconnecting")
+            log.warning("lost the connection to RabbitMQ; reconnecting")
         self._consuming.clear()
         with self._lock:
             self._open = None

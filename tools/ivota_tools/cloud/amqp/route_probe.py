@@ -49,7 +49,7 @@ class RouteProbe:
                 "it had no route from the devices' topics to the cloud's queues, and dropped "
                 "reports; the cloud has created the route again"
             )
-            log.error("RabbitMQ loses reports: %s", self.problem)
+            log.error("RabbitMQ lost reports: %s", self.problem)
 
     def is_probe(self, topic: str) -> bool:
         """Return whether a message is the probe of any process, which nobody needs."""

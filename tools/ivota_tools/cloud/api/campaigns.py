@@ -210,7 +210,8 @@ def _made(session: Session, given: CampaignIn) -> Campaign:
         group = session.scalar(select(Group).where(Group.name == given.group))
         if group is None:
             raise HTTPException(
-                404, f"group {given.group!r} does not exist: see `ivota group list`"
+                404,
+                f"group {given.group!r} does not exist: list the groups with `ivota group list`",
             )
         text = group.query
     device_query.parse(text or "")
@@ -285,6 +286,8 @@ def _campaign(session: Session, campaign_id: int) -> Campaign:
     campaign = session.get(Campaign, campaign_id)
     if campaign is None:
         raise HTTPException(
-            404, f"campaign {campaign_id} does not exist: see `ivota campaign list`"
+            404,
+            f"campaign {campaign_id} does not exist: list the campaigns with "
+            "`ivota campaign list`",
         )
     return campaign

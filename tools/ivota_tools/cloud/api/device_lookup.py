@@ -54,9 +54,15 @@ def find_device(session: Session, name: str, new: bool = False, otherwise: str =
             f"{otherwise}",
         )
     if not (0 < len(product_id) <= NAME_MOST and 0 < len(device_name) <= NAME_MOST):
-        raise HTTPException(422, f"{name!r} is not a device name: use PRODUCT/NAME")
+        raise HTTPException(
+            422,
+            f"{name!r} is not a device name: use PRODUCT/NAME, and at most {NAME_MOST} "
+            "characters for each",
+        )
     if any(c in "+#" for c in name) or not name.isprintable():
-        raise HTTPException(422, f"{name!r} cannot be part of an MQTT topic")
+        raise HTTPException(
+            422, f"{name!r} contains +, # or a control character, which MQTT topics forbid"
+        )
     if ";" in name:
         raise HTTPException(
             422, f"{name!r} must not contain a semicolon: it separates fields in a sign-in"

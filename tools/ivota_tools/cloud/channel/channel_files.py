@@ -67,7 +67,7 @@ class ServedChannel:
         if not PRODUCT.fullmatch(setting.product):
             raise CloudError(
                 f"--channel {setting.product!r} cannot be part of a URL: use up to 64 letters, "
-                "digits, and ._- after the first"
+                "digits, dots, - and _, and begin with a letter or digit"
             )
         self.product = setting.product
         self.keys = setting.keys

@@ -199,7 +199,7 @@ def expect(
     if controller.assignment_id is None or attempt is None:
         raise ActionError(f"action {action_id} is closed", 410)
     if kinds and offer_of(session, device, rules).kind not in kinds:
-        raise ActionError(f"action {action_id} is not a {kinds[0]} at the moment")
+        raise ActionError(f"action {action_id} is not offered as {kinds[0]} at the moment")
     return device, controller, attempt
 
 

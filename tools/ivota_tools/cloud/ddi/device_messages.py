@@ -92,7 +92,8 @@ def read_attributes(body: bytes, known: dict[str, str] | None) -> dict[str, str]
         for key, value in data.items()
     ):
         raise FeedbackError(
-            f"an attribute must be a string with a key of 1 to {KEY_MOST} characters"
+            f"an attribute must be a string, and its key must have 1 to {KEY_MOST} printable "
+            "characters"
         )
     if any(len(value) > VALUE_MOST for value in given.values()):
         raise FeedbackError(f"an attribute must have at most {VALUE_MOST} characters")

@@ -23,7 +23,7 @@ def create(session: Session, name: str, device: Device | None, who: str) -> tupl
     Raises UserError.
     """
     if not (0 < len(name) <= NAME_MOST and name.isprintable()):
-        raise UserError(f"a token's name must have 1 to {NAME_MOST} characters")
+        raise UserError(f"a token's name must have 1 to {NAME_MOST} printable characters")
     if session.scalar(select(DdiToken.id).where(DdiToken.name == name)) is not None:
         raise UserError(
             f"a DDI token {name!r} already exists: choose another name, or remove that token", 409

@@ -75,7 +75,7 @@ class Address:
     def with_password(self, password: str) -> Address:
         """Return the address with a password from elsewhere. Raises CloudError."""
         if self.password is not None:
-            raise CloudError("--broker already contains a password: specify only one")
+            raise CloudError("--broker already contains a password: specify it only once")
         if self.user is None:
             raise CloudError("a broker password needs a user name: use --broker USER@HOST:PORT")
         return replace(self, password=password)
@@ -204,7 +204,7 @@ class MqttSession:
             log.error("the MQTT broker %s", self._refused)
             self._settled.set()
             return
-        log.info("MQTT connected, %s", self._broker)
+        log.info("connected to the MQTT broker at %s", self._broker)
         self.check.connected(updates=not reasons[1].is_failure)
         if self.listener:
             if any(each.is_failure for each in reasons[2:]):
@@ -215,7 +215,7 @@ class MqttSession:
 
     def _disconnected(self, _c: mqtt.Client, _d: Any, _f: Any, reason: Any, _p: Any) -> None:
         if self._subscribed.is_set():
-            log.warning("MQTT connection lost (%s), reconnecting", reason)
+            log.warning("lost the connection to the MQTT broker (%s); reconnecting", reason)
         self._subscribed.clear()
         self.check.lost()
         if self.listener:

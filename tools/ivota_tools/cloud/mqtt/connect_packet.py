@@ -59,7 +59,7 @@ def read_connect(body: bytes) -> Connect:
         protocol, rest = _take(body)
         level, flags, keepalive, rest = rest[0], rest[1], rest[2:4], rest[4:]
         if LEVELS.get(protocol) != level:
-            raise Refused(f"MQTT version {level}", BAD_VERSION)
+            raise Refused(f"MQTT protocol level {level} is not supported", BAD_VERSION)
         client_id, rest = _take(rest)
         start = rest
         if flags & 0x04:  # the topic and message of a will

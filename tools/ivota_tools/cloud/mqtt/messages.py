@@ -134,7 +134,7 @@ def _notice(report: dict[str, Any]) -> Report:
 
 def _version(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= VERSION_MOST or not value.isprintable():
-        raise ValueError("no version")
+        raise ValueError("the version is missing or not valid")
     return value
 
 

@@ -279,7 +279,7 @@ class Broker:
             except OSError as error:
                 raise _PortTakenError(
                     f"cannot listen on MQTT port {self.port} of {host} ({error.strerror}): "
-                    "choose another with --mqtt-port, or use the broker there with --broker"
+                    "choose another with --mqtt-port, or use the broker on this port with --broker"
                 ) from None
 
     def _wait_accepting(self) -> None:

@@ -254,7 +254,7 @@ class PskProtocol(asyncio.Protocol):
 
     def _failed(self, error: SSL.Error) -> None:
         self._flush()  # the alert with the reason
-        log.info("TLS connection of %s rejected: %s", self.identity or "a client", _words(error))
+        log.info("TLS connection from %s rejected: %s", self.identity or "a client", _words(error))
         if self.lower:
             self.lower.close()
 

@@ -34,11 +34,11 @@ def only_own(data: bytes, own: str) -> bytes:
             name, qos = data[at + 2 : at + 2 + size].decode(), data[at + 2 + size]
             at, count = at + 3 + size, count + 1
             if count > FILTERS_MOST:
-                raise SubscribeError(f"more than {FILTERS_MOST} filters in one packet")
+                raise SubscribeError(f"the SUBSCRIBE packet has more than {FILTERS_MOST} filters")
             kept = (own if _matches(name, own) else f"{own}/-").encode()
             made += struct.pack(">H", len(kept)) + kept + bytes([qos])
     except (struct.error, IndexError, UnicodeDecodeError):
-        raise SubscribeError("an incomplete SUBSCRIBE") from None
+        raise SubscribeError("the SUBSCRIBE packet is incomplete") from None
     return packet(SUBSCRIBE, made)
 
 

@@ -90,13 +90,13 @@ class Order:
             device_query.expect_words(self.query)
         tags, kind = bool(self.add or self.remove), (self.application, self.hardware)
         if tags != (self.action == TAG):
-            raise TagError("the action tag, and only this action, needs tags to add or remove")
+            raise TagError("specify tags to add or remove with the action tag, and only with it")
         if (kind != (None, None)) != (self.action == PROPERTIES):
             raise TagError(
-                "the action properties, and only this action, needs an application or hardware"
+                "specify application or hardware with the action properties, and only with it"
             )
         if (self.firmware_id is not None) != (self.action == PUSH):
-            raise TagError("the action push, and only this action, needs firmware_id")
+            raise TagError("specify firmware_id with the action push, and only with it")
 
     @property
     def subject(self) -> str:

@@ -43,7 +43,9 @@ class StoreSettings:
             parts = urlsplit(self.cdn)
             printable = self.cdn.isascii() and self.cdn.isprintable() and " " not in self.cdn
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
-                raise CloudError(f"--store-url {self.cdn!r} must be an http or https URL")
+                raise CloudError(
+                    f"--store-url {self.cdn!r} must be an http or https URL without a query"
+                )
             if not printable or set('"\\') & set(self.cdn):
                 raise CloudError("--store-url must have only printable ASCII characters")
 

@@ -150,7 +150,7 @@ def register(
             version = whole.version
             application = _agree("application", application, whole.application)
         if version is None:
-            raise FirmwareError(422, "this file does not contain its version: specify one")
+            raise FirmwareError(422, "this file does not contain its version: specify the version")
         warnings = release.check_version(version) + release.warnings(release_)
     except release.ReleaseError as error:
         raise FirmwareError(422, str(error)) from None

@@ -52,7 +52,7 @@ class Place(NamedTuple):
         if scheme != "s3" or not BUCKET.fullmatch(bucket) or not good or len(url) > 240:
             raise CloudError(
                 f"the store {url!r} is not valid: use s3://BUCKET/PREFIX, with letters, digits, "
-                "and _.- in the prefix"
+                "dots, - and _ in the prefix"
             )
         return cls(bucket, f"{prefix}/" if prefix else "")
 

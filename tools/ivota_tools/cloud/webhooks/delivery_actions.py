@@ -38,8 +38,8 @@ def retry(database: Database, webhooks: Webhooks, who: str, only: int | None = N
         count = retry_dead(session, webhooks, only)
         if only is not None and not count:
             raise WebhookError(
-                f"cannot resend message {only}: it is not undeliverable, or its webhook is no "
-                "longer configured"
+                f"cannot resend message {only}: the cloud has not given up on it, or its webhook "
+                "is no longer configured"
             )
         if count:
             audit_log.note(session, who, "webhook retry", str(only or ""), messages=count)

@@ -35,7 +35,7 @@ def _upgrade(connection: Connection) -> None:
         command.stamp(config, FIRST)
     elif found is not None and found not in {each.revision for each in script.walk_revisions()}:
         raise CloudError(
-            f"a newer ivota created this database (its tables are {found}): upgrade ivota here"
+            f"a newer ivota created this database (with schema {found}): upgrade ivota here"
         )
     command.upgrade(config, "head")
 
