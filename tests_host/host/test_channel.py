@@ -97,7 +97,7 @@ def test_nothing_is_published_twice_or_backwards(
     sign(build("0.4"), Signer(thief, 9), out=foreign)
     with pytest.raises(ReleaseError, match="not signed by a trusted key"):
         channel.publish(foreign)
-    with pytest.raises(ChannelError, match="is not signed by the key"):
+    with pytest.raises(ChannelError, match="is not signed by a trusted key"):
         Channel(channel.folder, thief)
     assert (channel.folder / NAME).read_bytes() == before
 

@@ -152,8 +152,8 @@ def test_what_a_mirror_refuses(
         refused(client, old, 409, "serial 3 is below 4")
         refused(client, good[:-60], 422, "is incomplete")
         refused(client, b"{}" * 3000, 413, "at most 4096 bytes")
-        refused(client, index.signed(keys.thief), 422, "is not signed by the key")
-        refused(client, good.replace(b'"0.4"', b'"0.5"'), 422, "is not signed by the key")
+        refused(client, index.signed(keys.thief), 422, "is not signed by a trusted key")
+        refused(client, good.replace(b'"0.4"', b'"0.5"'), 422, "is not signed by a trusted key")
 
         def changed(**values: object) -> bytes:
             values.setdefault("serial", 9)
@@ -249,7 +249,7 @@ def test_an_index_that_has_expired_is_served_no_more(
         assert client.channel("HOME")["problem"] == "its index has expired"
         path.write_bytes(site.index.signed(keys.thief))
         assert get(cloud).status_code == 503
-        assert "is not signed by the key" in client.channel("HOME")["problem"]
+        assert "is not signed by a trusted key" in client.channel("HOME")["problem"]
         upload(client, site.folder)  # which repairs it
         assert get(cloud).status_code == 200
 

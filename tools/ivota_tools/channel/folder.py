@@ -87,13 +87,13 @@ class Channel:
         if trailer:
             verify(source.read_bytes(), [self._key.public])
             if target not in (None, trailer.header.target) or sequence is not None:
-                raise ChannelError(f"{source} is already signed with a target and a sequence")
+                raise ChannelError(f"{source} is already signed: omit --target and --sequence")
             target, sequence = trailer.header.target, trailer.header.sequence
         version = version or made.version
-        if not version or made.version not in (None, version):
-            raise ChannelError(
-                f"{source} has version {made.version!r}: specify the right --version"
-            )
+        if not version:
+            raise ChannelError(f"{source} does not contain its version: add --version")
+        if made.version not in (None, version):
+            raise ChannelError(f"{source} is version {made.version!r}, not {version!r}")
         digest = hashlib.sha256(payload).hexdigest()
         self._check_new(version, target, digest, track)
         sequence = self._next_sequence(sequence)
@@ -263,7 +263,7 @@ class Channel:
                 continue
             if known.payload_sha256 != digest:
                 raise ChannelError(
-                    f"version {version} was published with different contents: choose another one"
+                    f"{version} was published with different contents: choose another version"
                 )
             if known.track == track and not known.withdrawn:
                 raise ChannelError(f"version {version} is already published in {track}")
@@ -274,8 +274,8 @@ class Channel:
             return most + 1
         if given <= most:
             raise ChannelError(
-                f"sequence {given} is not above {most}, which the channel has published: boards "
-                "would reject it as a downgrade"
+                f"sequence {given} is not above {most}, the highest in this channel: boards would "
+                "reject the release as a downgrade"
             )
         return given
 

@@ -38,7 +38,9 @@ def read(folder: Path) -> list[Known]:
             values["deltas"] = tuple(Delta(**delta) for delta in values["deltas"])
             found.append(Known(**{**each, "release": Release(**values)}))
     except (KeyError, TypeError) as error:
-        raise ChannelError(f"{folder / HISTORY} is damaged: {error}") from None
+        raise ChannelError(
+            f"{folder / HISTORY} is damaged: restore it from a backup ({error!r})"
+        ) from None
     return found
 
 
@@ -47,7 +49,9 @@ def valid_days(folder: Path) -> int:
     try:
         return int(_load(folder)["valid_days"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ChannelError(f"{folder / HISTORY} is damaged: {error}") from None
+        raise ChannelError(
+            f"{folder / HISTORY} is damaged: restore it from a backup ({error!r})"
+        ) from None
 
 
 def write(folder: Path, days: int, releases: Sequence[Known]) -> None:

@@ -107,7 +107,7 @@ def verify(data: bytes, keys: Sequence[PublicKey]) -> Index:
     body, signature = _split(data)
     if not any(key.signed(body, signature) for key in keys):
         known = ", ".join(key.id for key in keys)
-        raise ChannelError(f"{NAME} is not signed by the key {known}")
+        raise ChannelError(f"{NAME} is not signed by a trusted key ({known})")
     return _decode(body)
 
 

@@ -104,9 +104,9 @@ def _update(board: Board, version: str) -> None:
     try:
         line = board.wait_log(f"ivota: (confirmed version={version}$|failed )", PATIENCE_S, start)
     except BoardError as error:
-        raise RehearsalError(str(error)) from None
+        raise RehearsalError(f"the board did not confirm {version}: {error}") from None
     if "failed" in line[0]:
-        raise RehearsalError(f"the board does not run {version}\n{board.tail()}")
+        raise RehearsalError(f"the update to {version} failed\n{board.tail()}")
     # On a fast link the trial may end before the application has done anything.
     with contextlib.suppress(BoardError):
         board.wait_log("ivota: application_died", RUNS_S, start)
