@@ -810,7 +810,7 @@ def test_no_board_and_several_boards(monkeypatch):
         serial_ports.find_port(None)
     found.append(Info("/dev/ttyUSB1"))
     assert serial_ports.find_port(None) == "/dev/ttyUSB1"
-    with pytest.raises(BoardError, match="the port is empty"):
+    with pytest.raises(BoardError, match="--port is empty"):
         serial_ports.find_port("")
     found.append(Info("/dev/ttyUSB0"))
     with pytest.raises(BoardError, match=r"ttyUSB0 \(CP2102\), /dev/ttyUSB1.*--port"):

@@ -138,7 +138,7 @@ def _check_missing(found: dict[str, Any], settings: dict[str, Any]) -> None:
             )
     if found["missing"]:
         raise BoardError(
-            f"the board's firmware lacks {' and '.join(found['missing'])}. Install first: "
+            f"the board's firmware lacks {' and '.join(found['missing'])}: first run "
             f"`mpremote mip install {' '.join(found['missing'])}`"
         )
 

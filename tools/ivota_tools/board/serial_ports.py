@@ -13,8 +13,7 @@ def find_port(port: str | None) -> str:
     """Return the given serial port, or the port of the only board on USB."""
     if port == "":
         raise BoardError(
-            "the port is empty. Specify one with --port, or leave out --port to use the only "
-            "board on USB"
+            "--port is empty. Specify a port, or leave out --port to use the only board on USB"
         )
     need_mpremote()
     from serial.tools import list_ports

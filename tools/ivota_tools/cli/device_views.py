@@ -141,7 +141,7 @@ def reason(device: Json) -> str:
     if device["state"] == "retry" and (wait := (device["next_push_at"] or 0) - time.time()) > 0:
         words += f"; retry in {wait:.0f} s"
     if device["flooded_at"] and time.time() - device["flooded_at"] < FLOODED_S:
-        words = "exceeded its rate limit: some reports were dropped"
+        words = "exceeded its rate limit: some reports were dropped or delayed"
     if device["unasked"]:
         words = "no device has requested the file since the push: `ivota why` shows its URL"
     if device["left_target"]:

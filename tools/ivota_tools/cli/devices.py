@@ -143,7 +143,10 @@ def attempts(
         found = client.attempts(client.device(device)["id"])
         if reports is not None:
             if reports > len(found):
-                fail(f"{device} has {len(found)} attempts: `ivota attempts {device}` lists them")
+                fail(
+                    f"{device} has no attempt {reports}: list the attempts with `ivota attempts "
+                    f"{device}`"
+                )
             said = client.attempt_reports(found[reports - 1]["id"])
             return show(said, as_json, views.report_table)
         versions = {each["id"]: each["version"] for each in client.firmware()}

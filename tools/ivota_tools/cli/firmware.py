@@ -70,7 +70,7 @@ def verify(
             inner = signed_file.verify(whole, keys).header
             if (inner.version, inner.kind) != (made.version, made.patch.kind):
                 fail(
-                    f"{file} is signed for the {made.patch.kind} {made.version}, but produces the "
+                    f"{file} is signed as {made.patch.kind} {made.version}, but produces "
                     f"{inner.kind} {inner.version}"
                 )
     if as_json:

@@ -243,7 +243,7 @@ def _patches(
             if patch:
                 found.append(patch)
             else:
-                warn(f"{what}: not smaller than the full firmware, skipped")
+                warn(f"{what}: skipped, because the patch is not smaller than the full firmware")
     return found
 
 

@@ -51,7 +51,7 @@ def problem(data: bytes, march: str | None = None) -> str | None:
         if flags & 3 != MPY_NATIVE_VERSION:
             return (
                 f"its native code is for another MicroPython (.mpy version {version}.{flags & 3}, "
-                f"boards import {MPY_VERSION}.{MPY_NATIVE_VERSION}): compile it again"
+                f"but boards need {MPY_VERSION}.{MPY_NATIVE_VERSION}): compile it again"
             )
         if march and name != march:
             return f"its native code is for {name}, but --march is {march}"

@@ -62,7 +62,7 @@ class Aside:
         board.ask(on_board.feed_watchdog, resume=False, state=STATE)
         if not board.ask(on_board_aside.is_aside, aside=ASIDE):
             board.reset()
-            return "no files were set aside"
+            return "no files were moved aside"
         self._put_back()
         before = {entry[0]: entry[1:] for entry in self._before}
         made = [path for path, *rest in self._sums() if path not in before and not rest]
@@ -76,7 +76,7 @@ class Aside:
         if differ:
             raise Failed(f"the test changed these files: {', '.join(differ)}")
         files = sum(1 for rest in before.values() if rest)
-        return f"all {files} files are unchanged, by size and CRC-32"
+        return f"all {files} files have the same size and CRC-32 as before"
 
     def _sums(self) -> list[Any]:
         found: list[Any] = self._board.ask(on_board_aside.checksums, folder="")

@@ -102,7 +102,7 @@ def from_log(rig: Rig) -> Seen:
     starts = [each for each in entries if each["kind"] == "start"]
     values["starts"] = [[each["version"], each["cause"]] for each in starts]
     counts = sorted(Counter(each["cause"] for each in starts).items())
-    by_cause = ", ".join(f"{number} by reset cause {cause}" for cause, number in counts)
+    by_cause = ", ".join(f"{number} with reset cause {cause}" for cause, number in counts)
     words.append(f"the application started {len(starts)} times: {by_cause}")
     stacks = [each["stack"] for each in starts if each["stack"] is not None]
     if stacks:

@@ -16,7 +16,7 @@ def file_and_path(given: str) -> tuple[Path, str]:
             f"--put must be FILE:/PATH, for example own.py:/own_network.py, not {given!r}"
         )
     if not Path(file).is_file():
-        raise BoardError(f"{file} cannot be read: --put copies a file from this computer")
+        raise BoardError(f"{file} is not a file: --put copies a file from this computer")
     return Path(file), path
 
 

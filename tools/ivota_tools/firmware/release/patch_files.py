@@ -36,8 +36,8 @@ def make_patch(
         check_usable(found)
         if found.kind != made.kind:
             raise ReleaseError(
-                f"a delta needs two files of the same kind, but {base} has the kind {found.kind} "
-                f"and {made.path} the kind {made.kind}"
+                f"a delta needs two files of the same kind, but {base} is of kind {found.kind} "
+                f"and {made.path} is of kind {made.kind}"
             )
         if found.application != made.application:
             raise ReleaseError(
