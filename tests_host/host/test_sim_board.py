@@ -342,7 +342,7 @@ def test_waiting_in_vain(tmp_path: Path) -> None:
     with board:
         board.power_on()
         assert board.wait_log(r"^h(\w+)$")[1] == "ello"
-        with pytest.raises(BoardError, match=r"no 'hello' on the console: not within 0\.3 s"):
+        with pytest.raises(BoardError, match=r"no 'hello' on the console: waited 0\.3 s"):
             board.wait_log("hello", 0.3, start=2)
         with pytest.raises(BoardError, match=r"still on after 0\.1 s\n.*sim: heap"):
             board.wait_off(0.1)

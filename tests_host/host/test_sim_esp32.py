@@ -471,7 +471,7 @@ fails(P("vfs").set_boot)
         *["OSError -260"] * 7,
         "OSError 2",
         "OSError 2",
-        "ValueError blocks of 4096 bytes only",
+        "ValueError block_size must be 4096",
         "OSError -258",
     ]
 

@@ -81,7 +81,7 @@ for args in ((512, data), (511, data * 2), (-1, data, 0), (511, data, 32), (0, d
     assert set(before.values()) == {0}
     printed = _run(board)
     assert printed[:5] == ["512 4096 0", "True", "True", "True", "True True"]
-    assert printed[5:] == ["outside the flash"] * 4
+    assert printed[5:] == ["the block is outside the flash"] * 4
     after = board.flash_counts()
     # those refused: (511, data * 2) erased and wrote one block; (0, …, -5000) has no offset
     assert after["erases"] == 1 + 2 + 1 + 1 + 1 - 1

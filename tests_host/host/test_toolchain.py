@@ -147,7 +147,7 @@ def test_a_wrong_variable_is_an_error(
 ) -> None:
     program = script(tmp_path / "mp", MICROPYTHON.format(bits=32, version="1.20.0"))
     monkeypatch.setenv("MICROPYTHON", str(program))
-    with pytest.raises(ToolchainError, match=r"MICROPYTHON: .*mp is 32 bits wide, not 64"):
+    with pytest.raises(ToolchainError, match=r"MICROPYTHON: .*mp is a 32-bit program, not 64-bit"):
         toolchain.micropython(64)
     # Starts one, but its exit status says nothing.
     careless = script(tmp_path / "careless", f"#!/bin/sh\n{program} || true\n")

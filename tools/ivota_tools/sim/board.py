@@ -159,7 +159,7 @@ class Board:
     def write(self, path: str, data: bytes) -> None:
         """Write a file from outside. The board must be off."""
         if self.on:
-            raise BoardError("the board is on")
+            raise BoardError("the board is on: switch it off first")
         if self.flash:
             self.flash.write({path: data})
             return
@@ -204,7 +204,7 @@ class Board:
     def power_on(self) -> None:
         """Start the board as from power-off. Returns at once."""
         if self.on:
-            raise BoardError("the board is on")
+            raise BoardError("the board is on: switch it off first")
         if self.failure:
             raise BoardError(self.failure)
         for flash in self._flashes():
@@ -385,14 +385,14 @@ class Board:
                 if on and left > 0:
                     self._changed.wait(left)
                     continue
-            what = "the board is off" if not on else f"not within {timeout_s:g} s"
+            what = "the board is off" if not on else f"waited {timeout_s:g} s"
             raise BoardError(f"no {pattern!r} on the console: {what}\n" + self.tail())
 
     def wait_off(self, timeout_s: float = 60) -> None:
         """Wait until an armed fault has cut the power. Raises BoardError."""
         with self._changed:
             if not self._changed.wait_for(lambda: not self._on, timeout_s):
-                raise BoardError(f"still on after {timeout_s:g} s\n" + self.tail())
+                raise BoardError(f"the board is still on after {timeout_s:g} s\n" + self.tail())
         if self.failure:
             raise BoardError(f"{self.failure}\n" + self.tail())
 

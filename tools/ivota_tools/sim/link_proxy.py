@@ -134,7 +134,7 @@ class Proxy:
     def pace(self, bytes_per_s: float | None) -> None:
         """Limit the rate of all connections together, in each direction; None: no limit."""
         if bytes_per_s is not None and bytes_per_s <= 0:
-            raise ValueError("call stall() to let nothing pass")
+            raise ValueError("bytes_per_s must be above 0: use stall() to let nothing pass")
         self._call(lambda: setattr(self, "_rate", bytes_per_s))
 
     def delay(self, seconds: float) -> None:

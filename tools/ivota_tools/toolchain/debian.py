@@ -26,10 +26,11 @@ def fetch_micropython(new: Path) -> None:
             with Apt.private(mirror, suite, architecture) as apt:
                 versions.add(apt.unpack("micropython", new / architecture))
         if len(versions) > 1:
-            raise AptError(f"{suite} has different versions: {', '.join(sorted(versions))}")
+            found = ", ".join(sorted(versions))
+            raise AptError(f"{suite} has different versions for 32 and 64 bits: {found}")
         probed = probe(unpacked(new / "amd64", "micropython"))
         if probed is None:
-            raise AptError(f"the micropython of {suite} does not run here")
+            raise AptError(f"the micropython from {suite} does not run here")
         say(f"MicroPython {probed[1]} from {suite}, 64 and 32 bits")
 
     from_any_suite("micropython", "MICROPYTHON= and MICROPYTHON32=", new, attempt)
@@ -113,7 +114,7 @@ def fetch_program(
             version = apt.unpack(package, new / "amd64")
         done = subprocess.run(command(new / "amd64"), capture_output=True, text=True)
         if not works(done):
-            raise AptError(f"the {program} of {suite} does not run here: {done.stderr.strip()}")
+            raise AptError(f"the {program} from {suite} does not run here: {done.stderr.strip()}")
         say(f"{program} {version} from {suite}")
 
     from_any_suite(package, variables, new, attempt)
@@ -125,7 +126,7 @@ def fetch_postgresql(new: Path) -> None:
             version = apt.unpack("postgresql", new / "amd64", parts="postgresql-")
         folder = next(new.glob(POSTGRESQL_BIN), None)
         if folder is None:
-            raise AptError(f"the postgresql of {suite} has no programs")
+            raise AptError(f"the package postgresql from {suite} contains no programs")
         # initdb starts postgres from its own folder, so replace each by a script that starts
         # the real one through its own loader.
         for name in POSTGRESQL:
@@ -142,7 +143,7 @@ def fetch_postgresql(new: Path) -> None:
             (folder / name).chmod(0o755)
         done = subprocess.run([str(folder / "postgres"), "-V"], capture_output=True, text=True)
         if done.returncode:
-            raise AptError(f"the postgresql of {suite} does not run here: {done.stderr.strip()}")
+            raise AptError(f"the postgresql from {suite} does not run here: {done.stderr.strip()}")
         say(f"PostgreSQL {version} from {suite}")
 
     from_any_suite("postgresql", "POSTGRESQL=", new, attempt)
@@ -185,7 +186,7 @@ def fetch_chromium(new: Path) -> None:
         start.chmod(0o755)
         done = subprocess.run([str(start), "--version"], capture_output=True, text=True)
         if done.returncode:
-            raise AptError(f"the chromium of {suite} does not run here: {done.stderr.strip()}")
+            raise AptError(f"the chromium from {suite} does not run here: {done.stderr.strip()}")
         say(f"Chromium {version} from {suite}")
 
     from_any_suite("chromium", "CHROMIUM=", new, attempt, (own_suite(),))

@@ -55,7 +55,9 @@ def expect(command: tuple[str, ...], bits: int, what: str) -> list[str]:
         hint = " (does this kernel run 32-bit programs?)" if bits == 32 else ""
         raise ToolchainError(f"{what}: {shlex.join(command)} does not run as MicroPython{hint}")
     if probed[0] != bits:
-        raise ToolchainError(f"{what}: {shlex.join(command)} is {probed[0]} bits wide, not {bits}")
+        raise ToolchainError(
+            f"{what}: {shlex.join(command)} is a {probed[0]}-bit program, not {bits}-bit"
+        )
     return list(command)
 
 
@@ -69,7 +71,7 @@ def unpacked(folder: Path, program: str) -> tuple[str, ...]:
     ]
     if not loaders or not programs:
         raise ToolchainError(
-            f"{folder} has no working {program}: delete the folder to download it again"
+            f"{folder} has no working {program}: delete the folder to download {program} again"
         )
     search = ":".join(str(where) for where in libraries if where.exists())
     return (str(loaders[0]), "--library-path", search, str(programs[0]))
@@ -87,4 +89,4 @@ def run(*command: str) -> None:
     """Run a command to its end. Raises ToolchainError with the end of its error output."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise ToolchainError(f"{' '.join(command)} fails: {done.stderr.strip()[-500:]}")
+        raise ToolchainError(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")

@@ -48,10 +48,10 @@ def _fetch(new: Path) -> None:
         with Apt.private(mirror, suite, "amd64") as apt:
             version = apt.unpack("rabbitmq-server", root, parts="erlang-")
         if not _servers(root):
-            raise AptError(f"the rabbitmq-server of {suite} is {version}, older than {MAJOR}")
+            raise AptError(f"the rabbitmq-server from {suite} is {version}, older than {MAJOR}")
         programs = next(root.glob(f"{_ERLANG}/erts-*/bin"), None)
         if programs is None:
-            raise AptError(f"the erlang of {suite} has no programs")
+            raise AptError(f"the package erlang from {suite} contains no programs")
         _wrap(root)
         command = [str(programs / "erlexec"), "-noshell", "-eval", "crypto:start(), halt(3)."]
         environment = {"ROOTDIR": str(root / _ERLANG), "BINDIR": str(programs), "EMU": "beam"}
@@ -63,7 +63,7 @@ def _fetch(new: Path) -> None:
         )
         if done.returncode != 3:
             raise AptError(
-                f"the erlang of {suite} does not run here: {done.stderr.strip()[-300:]}"
+                f"the erlang from {suite} does not run here: {done.stderr.strip()[-300:]}"
             )
         say(f"RabbitMQ {version} from {suite}")
 

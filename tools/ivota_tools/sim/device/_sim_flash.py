@@ -131,7 +131,7 @@ class Flash:
 
     def _check(self, block, offset, size):
         if block < 0 or offset < 0 or (block << 12) + offset + size > self._blocks << 12:
-            raise ValueError("outside the flash")
+            raise ValueError("the block is outside the flash")
 
     def _fault(self, kind, block, offset, buf):
         words = self._words

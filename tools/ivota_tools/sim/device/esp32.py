@@ -76,7 +76,7 @@ class Partition:
 
     def __init__(self, id, block_size=4096):
         if block_size != 4096:
-            raise ValueError("blocks of 4096 bytes only")
+            raise ValueError("block_size must be 4096")
         if id == 0:
             if not _ota():
                 raise OSError(_ENOENT)
