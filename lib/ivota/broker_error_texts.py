@@ -19,8 +19,8 @@ _CODES = {
 }
 
 NO_ANSWER = (
-    "no message from a cloud for a minute: check that it is running, that topics, product_id and "
-    "device_name are right, and that the broker forwards these topics"
+    "no message from the cloud for a minute: check that it is running, that topics, product_id "
+    "and device_name are right, and that the broker forwards these topics"
 )
 
 

@@ -106,7 +106,7 @@ def read(data, config, serial):
     except ValueError:
         signature = b""
     if len(signature) != _SIGNATURE:
-        raise OtaError(_FAILED, "the channel's index is incomplete, or not an index")
+        raise OtaError(_FAILED, "the channel's index is truncated or invalid")
     keys = config["channel"]["keys"]
     lost = once("owner_signature").distrust(body, int.from_bytes(signature, "big"), keys)
     if lost is not None:
@@ -120,7 +120,7 @@ def read(data, config, serial):
     if index["serial"] < serial:
         raise OtaError(
             _FAILED,
-            "the channel's index has serial %d, but the board has already read %d"
+            "the channel's index is outdated: serial %d, but the board has already read %d"
             % (index["serial"], serial),
         )
     now = once("clock").unix_time()
