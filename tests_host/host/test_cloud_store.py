@@ -373,7 +373,7 @@ def test_check_and_doctor_say_what_is_wrong(front, monkeypatch):
         (403, "AccessDenied") if object_store.SIGNED in target else None
     )
     code, said = run("store", "check", URL)
-    assert code == 1 and "a device could not download from" in said and front.keys() == []
+    assert code == 1 and "devices cannot download from" in said and front.keys() == []
     front.fault = lambda method, target: (403, "AccessDenied")
     assert "is denied" in run("doctor", "--json")[1]
     front.fault = lambda method, target: None

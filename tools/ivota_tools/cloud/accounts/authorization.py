@@ -91,7 +91,8 @@ def guard(
             raise HTTPException(
                 401,
                 "the token is missing or invalid: set IVOTA_TOKEN to a token of the cloud, or "
-                "on its own machine to $(cat DATA/api.token), where DATA is its data directory",
+                "on the cloud's own machine to $(cat DATA/api.token), where DATA is its data "
+                "directory",
             )
         _only_local(request)
         return LOCAL

@@ -55,7 +55,7 @@ class PskContext:
         trusted: Sequence[Path] = (),
     ) -> None:
         if not _binding.lib.Cryptography_HAS_PSK:
-            raise CloudError("the installed cryptography does not support TLS-PSK")
+            raise CloudError("the installed Python package cryptography does not support TLS-PSK")
         self._find = find
         self._current = threading.local()  # the connection whose handshake called the callback
         context = SSL.Context(SSL.TLS_SERVER_METHOD)

@@ -220,11 +220,12 @@ class Front:
                 raise Refused(f"{client_id!r} did not send a valid secret", BAD_PASSWORD)
             if known is None:
                 return found
-        if client_id != known.name.replace("/", "", 1) or user.partition(";")[0] not in (
-            "",
-            client_id,
-        ):
-            raise Refused(f"{known.name} connected as {client_id!r}", BAD_PASSWORD)
+        name = user.partition(";")[0]
+        if client_id != known.name.replace("/", "", 1) or name not in ("", client_id):
+            raise Refused(
+                f"{known.name} used the client id {client_id!r} and the user name {name!r}",
+                BAD_PASSWORD,
+            )
         link = known.name, known.mark
         if link not in self._credentials.still([link]):
             raise Refused(f"{known.name} is no longer allowed to sign in", BAD_PASSWORD)

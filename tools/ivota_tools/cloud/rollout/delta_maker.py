@@ -36,6 +36,8 @@ SIZE_MOST = 8 * 1024 * 1024  # bytes of a firmware
 VERSIONS_MOST = 5  # for each campaign: those that most of its devices run
 PROCESSES = 2
 ANSWER_S = 0.5  # between two checks whether the cloud is stopping
+FAILED = "cannot make the delta from %s to %s: %s"
+DELAYED = "cannot make the delta from %s to %s yet: %s"
 
 Pair = tuple[Firmware, Firmware]  # the result and the base
 
@@ -86,30 +88,35 @@ class DeltaMaker:
                         for each in (base, whole)
                     ]
                 except FileNotFoundError as error:
-                    log.warning("cannot make a delta: %s", error)
+                    log.warning(FAILED, base.version, whole.version, error)
                     self._tried.add((whole.id, base.id))
                     continue
                 except OSError as error:  # tried again at the next look
-                    log.warning("cannot make a delta yet: %s", error)
+                    log.warning(DELAYED, base.version, whole.version, error)
                     continue
                 words = (*paths, base.version, whole.kind)
                 made.append(((whole, base), pool.apply_async(make, words)))
             for (whole, base), answer in made:
-                data = self._result(answer)
+                data = self._result(answer, whole, base)
                 if self._stop.is_set():
                     return  # the pool ends its processes immediately
                 self._tried.add((whole.id, base.id))
                 if data:
                     self._keep(data, whole, base)
 
-    def _result(self, answer: multiprocessing.pool.AsyncResult[bytes | None]) -> bytes | None:
+    def _result(
+        self,
+        answer: multiprocessing.pool.AsyncResult[bytes | None],
+        whole: Firmware,
+        base: Firmware,
+    ) -> bytes | None:
         while not self._stop.is_set():
             try:
                 return answer.get(ANSWER_S)
             except multiprocessing.TimeoutError:
                 continue
             except Exception as error:
-                log.warning("failed to make a delta: %s", error)
+                log.warning(FAILED, base.version, whole.version, error)
                 return None
         return None
 

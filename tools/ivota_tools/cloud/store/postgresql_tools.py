@@ -109,7 +109,8 @@ def _started(
         )
     except FileNotFoundError:
         raise CloudError(
-            f"{program} is not installed: install the postgresql-client of the server's version"
+            f"{program} is not installed: "
+            "install the version of postgresql-client that matches the server"
         ) from None
     with started:
         try:

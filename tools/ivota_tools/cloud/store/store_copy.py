@@ -131,4 +131,4 @@ def _download(link: str) -> bytes:
             return bytes(answer.read(1 << 20))
     except (urllib.error.URLError, ValueError) as error:
         where = link.partition("?")[0]
-        raise StoreError(f"a device could not download from {where}: {error}") from None
+        raise StoreError(f"devices cannot download from {where}: {error}") from None

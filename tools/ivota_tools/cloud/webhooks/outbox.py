@@ -49,7 +49,8 @@ def note(session: Session, webhooks: Webhooks, name: str, data: dict[str, Any]) 
         )
         if (session.scalar(waiting) or 0) >= WAITING_MOST:
             log.error(
-                "too many messages are waiting for the webhook at %s: one was dropped", target.host
+                "too many messages are waiting for the webhook at %s: dropped a new one",
+                target.host,
             )
             continue
         session.add(
