@@ -120,8 +120,8 @@ class Channel:
         self._mark_withdrawn(bad, track)
         if not before:
             self._note(
-                f"{track} had no release before {version}: boards that run it will keep it, and "
-                "no other board will get it"
+                f"{track} had no release before {version}: boards that run {version} will keep "
+                "it, and no other board will get it"
             )
             self.index = tracks.remove(self.index, track, bad)
             self._write()
