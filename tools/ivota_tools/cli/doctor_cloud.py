@@ -42,7 +42,7 @@ def running(url: str, cloud: Json) -> Iterator[Finding]:
         yield Finding("firmware", BAD, f"{url}: {problem}", advice)
     ports = f"HTTP {cloud['http_port']}, MQTT {cloud['mqtt_port']}"
     if cloud["psk_port"] is not None and cloud["psk_port"] != cloud["mqtt_port"]:
-        ports += f", MQTT with keys {cloud['psk_port']}"
+        ports += f", MQTT with TLS-PSK {cloud['psk_port']}"
     yield Finding("ports of the cloud", GOOD, ports)
     yield _broker(cloud)
     yield _public(cloud)

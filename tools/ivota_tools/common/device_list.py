@@ -33,7 +33,7 @@ def read(text: str) -> tuple[list[dict[str, Any]], dict[str, Wifi]]:
             raise ListError(
                 "the first line must name the columns: product,name and optionally "
                 "application,hardware,tags,wifi,wifi_password"
-                + (f"; not {unknown[0]!r}" if unknown else "")
+                + (f"; {unknown[0]!r} is not one of them" if unknown else "")
             )
         rows.fieldnames = names
         found, networks = [], {}

@@ -56,9 +56,9 @@ class Resets:
     def reset(self) -> None:
         """Reset the board. Raises Skipped if no way was found."""
         if self.by is None:
-            raise Skipped("this computer cannot reset the board: see the step reset")
+            raise Skipped("this computer cannot reset the board: the step `reset` says why")
         if not self._way():
-            raise Skipped(f"this time, {self.by} did not reset the board")
+            raise Skipped(f"{self.by} did not reset the board this time")
 
     def _is_marked(self) -> bool:
         """Return whether the variable still exists, so the interpreter has not restarted."""
