@@ -99,7 +99,7 @@ def _write(flash, at, number, entry):
     try:
         _sim_ota.write(flash, at, number, entry)
     except OSError:
-        print("sim: otadata is not written")
+        print("sim: cannot write otadata")
 
 
 def _bootable(flash, first, blocks):

@@ -135,7 +135,7 @@ class Partition:
     # esp-idf aborts, too: this would overwrite the running code.
     def _protect(self):
         if self._row is _running:
-            print("sim: the running partition is written to")
+            print("sim: attempt to write to the running partition")
             machine._libc.func("v", "abort", "")()
 
     def set_boot(self):
