@@ -145,7 +145,7 @@ def _name(text, key):
 def _merge(found, config, where):
     """Replace the defaults with the given values."""
     if not isinstance(found, dict):
-        raise ConfigError("%s must be an object with keys" % (where[:-1] or "the configuration"))
+        raise ConfigError("%s must be a JSON object" % (where[:-1] or "the configuration"))
     for key, value in found.items():
         key = str(key)  # the parser accepts anything as a key
         name = where + key

@@ -65,7 +65,7 @@ def pieces(stream, base, size, left):
             while copy:
                 part = _PIECE if copy > _PIECE else copy
                 if copied(words, part) != part:
-                    raise OSError("the base ends early")
+                    raise OSError("the base is too short")
                 if changes:
                     if read(gaps, changes) + read(sums, 2 * changes) != 3 * changes:
                         raise EOFError

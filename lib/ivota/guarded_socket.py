@@ -207,7 +207,7 @@ class Stream:
     def socket(self, *_args):
         """Replace socket.socket: return this stream, for one connection."""
         if self.used:
-            raise OSError("the library opened a second connection")
+            raise OSError("umqtt or requests opened a second connection")
         self.used = True
         return self
 
@@ -225,5 +225,5 @@ def lend(stream, library, function, *args, **kwargs):
     finally:
         setattr(library, name, own)
     if not stream.used:
-        raise OSError("the library opened its own connection")
+        raise OSError("umqtt or requests opened its own connection")
     return result

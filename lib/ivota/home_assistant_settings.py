@@ -21,8 +21,8 @@ def check(config, merge, check_all, error):
     if not section["host"]:
         if config["device_secret"] or not config["mqtt"]["host"]:
             raise error(
-                "home_assistant.host is missing: the broker that Home Assistant uses, unless "
-                "mqtt.host is that broker and needs no device_secret"
+                "home_assistant.host is missing: set it to Home Assistant's broker, or set "
+                "mqtt.host to that broker and omit device_secret"
             )
         given = config["home_assistant"]
         broker = dict(config["mqtt"], keepalive_s=section["keepalive_s"])
@@ -34,6 +34,8 @@ def check(config, merge, check_all, error):
     except error as problem:
         raise error(str(problem).replace("mqtt.", "home_assistant."))
     if section["tls"] and config["one_tls_session"]:
-        raise error("home_assistant.tls must be false with one_tls_session: it needs a second one")
+        raise error(
+            "home_assistant.tls must be false with one_tls_session: it would be a second session"
+        )
     section["mode"] = mode
     config["home_assistant"] = section

@@ -36,7 +36,7 @@ def check(found):
         chips = running.chip_id(found), running.chip_id(own)
         raise OtaError(_FAILED, "the image is for chip %s, but this is chip %s" % chips)
     if bytes(found[32:]) != _DESCRIPTION:
-        raise OtaError(_FAILED, "image of the whole flash, or without an application")
+        raise OtaError(_FAILED, "the image is of the whole flash, or has no application")
 
 
 def _tries(state, md5):

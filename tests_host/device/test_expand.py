@@ -385,7 +385,7 @@ def test_records_that_lead_elsewhere():
 
 def test_a_base_that_became_shorter_is_no_verdict():
     """It was compared, so it is the flash that fails."""
-    with raises(OSError, "the base ends early"):
+    with raises(OSError, "the base is too short"):
         run(group((0, 10, [], b"")), base=bytes(5), size=10, left=10)
 
 

@@ -176,8 +176,8 @@ def test_the_configuration():
         ({"host": "mqtt://h"}, "home_assistant.host must be a name"),
         ({"host": "h", "tls": True}, "home_assistant.ca is missing"),
         ({"host": "h", "keepalive_s": 0}, "home_assistant.keepalive_s must be"),
-        ([], "home_assistant must be an object"),
-        ("install", "home_assistant must be an object"),
+        ([], "home_assistant must be a JSON object"),
+        ("install", "home_assistant must be a JSON object"),
     ):
         with raises(ConfigError, part):
             checked(home_assistant=wrong)

@@ -310,8 +310,8 @@ def test_an_image_that_no_slot_starts_is_refused_by_its_first_bytes():
     loader = loader[:32] + b"\x50\0\0\0" + loader[36:]
     for data, why in (
         (image_of(20000, CHIP_C3), "the image is for chip 5, but this is chip 0"),
-        (loader, "image of the whole flash, or without an application"),
-        (image_of(30), "image of the whole flash, or without an application"),
+        (loader, "the image is of the whole flash, or has no application"),
+        (image_of(30), "the image is of the whole flash, or has no application"),
     ):
         with Board(data=data) as board:
             board.answers = [[data[:36], 1 << 30]]  # nothing behind them is waited for

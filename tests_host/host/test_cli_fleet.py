@@ -123,7 +123,7 @@ def test_what_one_device_was_given(device, ivota):
     assert "done" in ivota("attempts", "three", "--reports", 2)
     said = json.loads(ivota("attempts", "three", "--reports", 2, "--json"))
     assert said[-1]["state"] == "done" and said[0]["state"] == "downloading"
-    assert "three has 2 attempts" in ivota("attempts", "three", "--reports", 3, code=1)
+    assert "has no attempt 3" in ivota("attempts", "three", "--reports", 3, code=1)
     assert "why" in json.loads(ivota("devices", "three", "--json"))
 
 

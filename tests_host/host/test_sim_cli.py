@@ -110,7 +110,7 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
     wrong = tmp_path / "config.json"
     assert "cannot read the configuration" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text("[]")
-    assert "must be an object with keys" in _refused([*folder, "--config", str(wrong)])
+    assert "must be a JSON object" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text('{"product_id": "P", "devicename": "d"}')
     assert "did you mean device_name?" in _refused([*folder, "--config", str(wrong)])
     wrong.write_text("{")

@@ -93,7 +93,7 @@ def check_updater_min(version: str) -> None:
     """Raise ReleaseError for a version of the updater that a board cannot compare."""
     if not _UPDATER_VERSION.fullmatch(version):
         raise ReleaseError(
-            f"an updater's version consists of numbers such as 0.1.0, not {version!r}"
+            f"an updater's version must consist of numbers, such as 0.1.0, not {version!r}"
         )
 
 
