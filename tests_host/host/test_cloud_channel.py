@@ -149,9 +149,9 @@ def test_what_a_mirror_refuses(
     index = site.index
     with Client(cloud.api_url) as client:
         upload(client, site.folder)
-        refused(client, old, 409, "serial 3 is below 4")
+        refused(client, old, 409, "has serial 3, but the cloud serves serial 4")
         refused(client, good[:-60], 422, "is incomplete")
-        refused(client, b"{}" * 3000, 413, "at most 4096 bytes")
+        refused(client, b"{}" * 3000, 413, "the maximum is 4096 bytes")
         refused(client, index.signed(keys.thief), 422, "is not signed by a trusted key")
         refused(client, good.replace(b'"0.4"', b'"0.5"'), 422, "is not signed by a trusted key")
 
@@ -160,7 +160,7 @@ def test_what_a_mirror_refuses(
             return dataclasses.replace(index, **values).signed(keys.owner)  # type: ignore[arg-type]
 
         refused(client, changed(serial=4, expires=1 << 40), 409, "a different index with serial 4")
-        refused(client, changed(product="OTHER"), 422, "the channel of OTHER, not of HOME")
+        refused(client, changed(product="OTHER"), 422, "of OTHER's channel, not of HOME's")
         refused(client, changed(expires=int(time.time()) - 1), 422, "has expired")
         elsewhere = Release("0.9", None, 9, "../../ivota.db", 9, "0" * 32)
         refused(client, changed(tracks={"stable": (elsewhere,)}), 422, "which must be 0000")
@@ -178,7 +178,7 @@ def test_what_a_mirror_refuses(
         wrong_name.write_bytes((site.folder / release.file).read_bytes())
         with pytest.raises(ApiError, match=f"must be named {release.md5}.bin"):
             client.upload_to_channel("HOME", wrong_name)
-        with pytest.raises(ApiError, match="is a mirror: publish with"):
+        with pytest.raises(ApiError, match="is a mirror: either publish with"):
             client.offer_in_channel("HOME", 1)
         with pytest.raises(ApiError, match="serves no channel of 'P'"):
             client.channel("P")
@@ -407,7 +407,7 @@ def test_a_page_names_its_own_means_and_a_command_names_options(
             client.offer_in_channel("HOME", new)
             for product, number, command, words in (
                 ("HOME", old, "`ivota release --resign`", "upload 0.2 signed with a higher"),
-                ("HOME", plain, "`ivota release --key`", "signed with the owner's key on"),
+                ("HOME", plain, "`ivota release --key`", "On the Firmware page, upload a file"),
                 ("OTHER", new, "`ivota channel cloud upload`", "only its owner can change what"),
             ):
                 with pytest.raises(ApiError, match=command):

@@ -125,7 +125,7 @@ class IdentityProvider:
             raise ProviderError(f"{self.host} refused the sign-in: {words[:200]}")
         # RFC 9207: the response names its provider, so that none can pass for another.
         if given.get("iss", self.issuer) != self.issuer:
-            raise ProviderError(f"The response is not from {self.host}.")
+            raise ProviderError(f"The sign-in response did not come from {self.host}. Try again.")
         configuration = self._load()
         try:
             with self._client(back) as client:
@@ -181,8 +181,9 @@ class IdentityProvider:
                     keys = client.get(found["jwks_uri"]).raise_for_status().json()
                     keys = KeySet.import_key_set(keys)
             except (httpx.HTTPError, JoseError, KeyError, TypeError, ValueError) as error:
+                said = f"its configuration lacks {error}" if isinstance(error, KeyError) else error
                 raise ProviderError(
-                    f"The identity provider {self.host} cannot be used: {error}"[:300]
+                    f"The identity provider {self.host} cannot be used: {said}"[:300]
                 ) from None
             self._configuration, self._keys, self._until = found, keys, now + KEEP_S
             return self._configuration

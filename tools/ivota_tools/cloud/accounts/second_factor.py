@@ -44,8 +44,8 @@ def enable(session: Session, user: User, secret: str, code: str, now: float) -> 
     step = _step(secret, code, now)
     if step is None:
         raise UserError(
-            "the code is wrong: enter the current code from the app, and check that the clock of "
-            "your phone is right"
+            "the code is wrong: enter the current code from the app, and check that your phone's "
+            "clock is correct"
         )
     codes = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
     user.totp, user.totp_step = secret, step

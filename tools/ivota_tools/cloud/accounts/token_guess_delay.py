@@ -74,7 +74,7 @@ class WrongTries:
                 return
             self._said += 1
             count, bucket.unsaid, bucket.said_at = bucket.unsaid, 0, now
-        log.warning("%s from %s rejected (%d since the last such line)", self._what, where, count)
+        log.warning("%s from %s rejected (%d since last logged)", self._what, where, count)
         self._note(where, count)
 
     def _level(self, bucket: _Bucket) -> float:

@@ -103,7 +103,7 @@ def _free(session: Session, name: str) -> str:
 def set_password(session: Session, user: User, password: str, who: str, keep: int = 0) -> None:
     """Change a password and sign out every browser except `keep`. Raises UserError."""
     if user.by_provider:
-        raise UserError(f"{user.name} has no password here: the identity provider manages it", 409)
+        raise UserError(f"the identity provider manages {user.name}'s password", 409)
     user.password = hashed(user.name, password)
     session.execute(delete(SignIn).where(SignIn.user_id == user.id, SignIn.id != keep))
     revoke(session)

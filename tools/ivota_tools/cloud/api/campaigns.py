@@ -218,7 +218,7 @@ def _made(session: Session, given: CampaignIn) -> Campaign:
     if given.start_at is not None and given.start_at < time.time() - LATE_S:
         raise OptionError(
             f"the start time {times.minute(given.start_at)} is in the past: a time "
-            "without a zone is in UTC"
+            "without a zone is taken as UTC"
         )
     same = {name: getattr(given, name) for name in _SAME}
     return Campaign(

@@ -138,7 +138,9 @@ async def _index(request: Request) -> bytes:
             data += chunk
             if len(data) > CHANNEL_INDEX:
                 raise HTTPException(
-                    413, f"an index must have at most {CHANNEL_INDEX} bytes: upload channel.json"
+                    413,
+                    f"the index is too large (the maximum is {CHANNEL_INDEX} bytes): upload "
+                    "channel.json",
                 )
     except ClientDisconnect:
         raise HTTPException(400, "the upload was interrupted") from None

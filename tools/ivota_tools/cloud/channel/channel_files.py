@@ -66,8 +66,8 @@ class ServedChannel:
     def __init__(self, data_directory: Path, setting: ChannelSetting) -> None:
         if not PRODUCT.fullmatch(setting.product):
             raise CloudError(
-                f"--channel {setting.product!r} cannot be part of a URL: use up to 64 letters, "
-                "digits, dots, - and _, and begin with a letter or digit"
+                f"the product {setting.product!r} in --channel cannot be part of a URL: use up to "
+                "64 letters, digits, dots, - and _, and begin with a letter or digit"
             )
         self.product = setting.product
         self.keys = setting.keys

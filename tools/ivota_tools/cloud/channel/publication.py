@@ -96,14 +96,16 @@ def offer(
             if old.md5 == new.md5:
                 index = tracks.remove(index, track, old)
             elif old.sequence >= new.sequence:
+                clash = (
+                    f"the track {track} offers {old.version} with sequence {old.sequence}, so "
+                    f"boards would reject {new.version} with sequence {new.sequence}"
+                )
                 raise FirmwareError(
                     409,
-                    f"{track} offers {old.version} with sequence {old.sequence}, so boards would "
-                    f"reject {new.version} with sequence {new.sequence}: sign it again with "
-                    "`ivota release --resign` and a higher --sequence",
-                    f"{track} offers {old.version} with sequence {old.sequence}, so boards would "
-                    f"reject {new.version} with sequence {new.sequence}: on the Firmware page, "
-                    f"upload {new.version} signed with a higher sequence",
+                    f"{clash}: sign {new.version} again with `ivota release --resign` and a "
+                    "higher --sequence",
+                    f"{clash}: on the Firmware page, upload {new.version} signed with a higher "
+                    "sequence",
                 )
         return tracks.add(index, track, new)[0]
 
@@ -168,7 +170,8 @@ def current(channel: ServedChannel, database: Database) -> Served | None:
         channel.sign_after = (
             time.monotonic() + SIGN_AGAIN_S
         )  # anybody can ask, as often as they like
-        log.warning("cannot renew the signature of the channel of %s: %s", channel.product, error)
+        whose = "" if isinstance(error, FirmwareError) else f"the channel of {channel.product}: "
+        log.warning("cannot renew the signature of a channel: %s%s", whose, error)
     return channel.served()
 
 
@@ -235,8 +238,8 @@ def _expect_key(channel: ServedChannel) -> None:
     if channel.signing is None:
         raise FirmwareError(
             409,
-            f"the channel of {channel.product} is a mirror: publish with `ivota channel`, and "
-            "run `ivota channel cloud upload`, or start the cloud with --channel-key",
+            f"the channel of {channel.product} is a mirror: either publish with `ivota channel` "
+            "and run `ivota channel cloud upload`, or start the cloud with --channel-key",
             f"the channel of {channel.product} is a mirror: only its owner can change what it "
             "offers",
         )
@@ -262,8 +265,8 @@ def _header(channel: ServedChannel, store: FileStore, firmware: Firmware) -> Sig
         cannot = f"{firmware.version} cannot be in the channel of {channel.product}: {error}"
         raise FirmwareError(
             409,
-            f"{cannot}. Sign it with `ivota release --key`, and upload it",
-            f"{cannot}. Upload a file that is signed with the owner's key on the Firmware page",
+            f"{cannot}. Sign {firmware.version} with `ivota release --key`, and upload it",
+            f"{cannot}. On the Firmware page, upload a file that is signed with the owner's key",
         ) from None
     return header
 

@@ -80,7 +80,7 @@ def _check(channel: ServedChannel, data: bytes) -> Index:
         raise FirmwareError(422, str(error)) from None
     if index.product != channel.product:
         raise FirmwareError(
-            422, f"this is the channel of {index.product}, not of {channel.product}"
+            422, f"{NAME} is the index of {index.product}'s channel, not of {channel.product}'s"
         )
     if index.expires is not None and index.expires <= time.time():
         raise FirmwareError(422, f"{NAME} has expired: run `ivota channel refresh`")
@@ -93,8 +93,8 @@ def _check(channel: ServedChannel, data: bytes) -> Index:
     if index.serial < serial:
         raise FirmwareError(
             409,
-            f"serial {index.serial} is below {serial}, which the cloud serves: boards would "
-            "reject it. Upload the newest copy of the folder, or run "
+            f"{NAME} has serial {index.serial}, but the cloud serves serial {serial}: boards "
+            "would reject it. Upload the newest copy of the folder, or run "
             f"`ivota channel refresh --above {serial}`",
         )
     if index.serial == serial and _served(channel) not in (None, data):

@@ -80,7 +80,7 @@ def terms(text: str) -> str:
 
 def _filled(text: str, what: str, never: bool = False) -> str:
     if not text:
-        or_never = f", or {options.NEVER}" if never else ""
+        or_never = f", or “{options.NEVER}”" if never else ""
         raise UserError(f"{what}: enter a value{or_never}")
     return text
 

@@ -90,13 +90,16 @@ class Order:
             device_query.expect_words(self.query)
         tags, kind = bool(self.add or self.remove), (self.application, self.hardware)
         if tags != (self.action == TAG):
-            raise TagError("specify tags to add or remove with the action tag, and only with it")
+            raise TagError(
+                f"the action {TAG!r} needs tags to add or remove; no other action accepts them"
+            )
         if (kind != (None, None)) != (self.action == PROPERTIES):
             raise TagError(
-                "specify application or hardware with the action properties, and only with it"
+                f"the action {PROPERTIES!r} needs application or hardware; no other action "
+                "accepts them"
             )
         if (self.firmware_id is not None) != (self.action == PUSH):
-            raise TagError("specify firmware_id with the action push, and only with it")
+            raise TagError(f"the action {PUSH!r} needs firmware_id; no other action accepts it")
 
     @property
     def subject(self) -> str:

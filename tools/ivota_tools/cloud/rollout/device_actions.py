@@ -137,7 +137,7 @@ def set_tags(session: Session, device: Device, tags: set[str], who: str | None) 
     """Replace a device's tags. Raises TagError."""
     if len(tags) > TAGS_MOST or any(not 0 < len(each) <= TAG_MOST for each in tags):
         raise TagError(
-            f"a device can have at most {TAGS_MOST} tags of up to {TAG_MOST} characters"
+            f"a device can have at most {TAGS_MOST} tags of 1 to {TAG_MOST} characters each"
         )
     if not all(each.isprintable() for each in tags):
         raise TagError("a tag must not contain control characters")

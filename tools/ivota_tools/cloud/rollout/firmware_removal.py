@@ -38,11 +38,13 @@ def delete_firmware(
         )
     ).all()
     if devices or campaigns:
-        what = f"{devices} devices are updating to it" if devices else ""
-        whose = f"campaign {campaigns[0]} has not ended" if campaigns else ""
-        raise FirmwareError(
-            409, f"{firmware.version} is in use ({what or whose}): cancel that first"
-        )
+        if devices == 1:
+            why, what = "1 device is updating to it", "the update"
+        elif devices:
+            why, what = f"{devices} devices are updating to it", "their updates"
+        else:
+            why, what = f"campaign {campaigns[0]} has not ended", "the campaign"
+        raise FirmwareError(409, f"{firmware.version} is in use ({why}): cancel {what} first")
     md5s = {each.md5 for each in (*patches, firmware)}
     for channel in channels:
         if channel.names(md5s):
