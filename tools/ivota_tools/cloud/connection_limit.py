@@ -153,8 +153,8 @@ async def accept(
             address = peer[0] if isinstance(peer, tuple) else ""
             held = table.enter(address, link.close)
             if held is None:
-                log.warning("rejected the %s connection from %s: all %d are in use", name, address,
-                            table.most)  # fmt: skip
+                log.warning("rejected the %s connection from %s: all %d connections are in use",
+                            name, address, table.most)  # fmt: skip
                 link.close()
                 await asyncio.sleep(0)
                 continue

@@ -24,7 +24,7 @@ def checked_url(url: str, *, tls: bool) -> str:
     if len(url) > URL_MOST or not url.isascii() or re.search(r'[^!-~]|["\\]', url):
         raise CloudError(
             f"--public-url must have at most {URL_MOST} printable ASCII characters, without "
-            "quotes and backslashes"
+            "quotes or backslashes"
         )
     if tls and parts.scheme == "http":
         raise CloudError(

@@ -208,9 +208,10 @@ class Cloud:
             with contextlib.suppress(OSError):  # a file that cannot be read: tried again later
                 missing_chips.repair(database, store)
         if waiting := restored_attempts.forget_progress(database, time.time()):
-            log.info(
-                "after a restore, %d updates are waiting for a report from their device", waiting
-            )
+            updates, whose = f"{waiting} updates are", "their devices"
+            if waiting == 1:
+                updates, whose = "1 update is", "its device"
+            log.info("after a restore, %s waiting for a report from %s", updates, whose)
         database.watch(outbox.WatchedSession, {outbox.INFO: self._webhooks})
         self._probe = Probe(database)
         self._secret = bytes.fromhex(database.setting("url_secret", lambda: secrets.token_hex(32)))

@@ -122,8 +122,8 @@ class CloudSettings:
         )
         if self.broker is not None and self.sign_in and not rabbitmq:
             raise CloudError(
-                "--sign-in needs the built-in broker or RabbitMQ: configure sign-in on your own "
-                "broker"
+                "--sign-in works only with the built-in broker or RabbitMQ: omit it, and "
+                "configure sign-in on your own broker"
             )
         if self.psk_port is not None and not self.sign_in:
             raise CloudError("--psk-port needs --sign-in")
@@ -134,7 +134,7 @@ class CloudSettings:
         if self.device_crl and not self.device_ca:
             raise CloudError("--device-crl needs --device-ca")
         if self.store and self.url_ttl_s > SECONDS_MOST and not self.store.cdn:
-            raise CloudError(f"with --store, --url-ttl can be at most {SECONDS_MOST} (7 days)")
+            raise CloudError(f"with --store, --url-ttl can be at most {SECONDS_MOST} s (7 days)")
         if self.token is not None:
             check_token(self.token)
         if self.ddi and not controller_routes.TENANT.fullmatch(self.ddi.tenant):

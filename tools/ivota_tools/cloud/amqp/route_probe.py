@@ -39,7 +39,7 @@ class RouteProbe:
     def succeeded(self) -> None:
         self._next = self._clock() + EVERY_S
         if self.problem:
-            log.info("RabbitMQ routes reports again")
+            log.info("RabbitMQ is routing reports again")
         self.problem = None
 
     def failed(self) -> None:

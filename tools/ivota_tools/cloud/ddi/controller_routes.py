@@ -167,7 +167,9 @@ def routes(
     async def auto_confirm(request: Request, name: str, action: str) -> Response:
         await _body(request)
         if action not in ("activateAutoConfirm", "deactivateAutoConfirm"):
-            raise HTTPException(404, "use activateAutoConfirm or deactivateAutoConfirm")
+            raise HTTPException(
+                404, "the action must be activateAutoConfirm or deactivateAutoConfirm"
+            )
 
         def write() -> None:
             with database.storing() as session:

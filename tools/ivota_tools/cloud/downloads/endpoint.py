@@ -112,7 +112,7 @@ def routes(database: Database, store: FileStore, secret: bytes) -> APIRouter:
     async def find(firmware_id: str, expires: str, sign: str) -> Firmware | Response:
         number = int(firmware_id) if firmware_id.isascii() and firmware_id.isdigit() else -1
         if not signed_urls.is_valid(secret, number, expires, sign, time.time()):
-            return PlainTextResponse("the signature has expired or is invalid\n", 403)
+            return PlainTextResponse("the URL's signature has expired or is invalid\n", 403)
         firmware = known.get(number) or await run_in_threadpool(look_up, number)
         if firmware is None:
             return PlainTextResponse("this firmware no longer exists\n", 404)

@@ -122,5 +122,5 @@ class BrokerProbe:
 
     def _well(self) -> None:
         if self.problem:
-            log.info("the MQTT broker delivers messages again")
+            log.info("the MQTT broker is delivering messages again")
         self.problem = None

@@ -121,7 +121,7 @@ def _certificates(path: Path, product: str) -> list[x509.Certificate]:
     if not 0 < len(product) <= NAME_MOST or set(product) & set("+#/;"):
         raise CloudError(
             f"--device-ca {product!r} is not a valid product: use PRODUCT=FILE, with a PRODUCT "
-            f"of 1 to {NAME_MOST} characters without + # / and ;"
+            f"of 1 to {NAME_MOST} characters without +, #, / or ;"
         )
     try:
         return x509.load_pem_x509_certificates(path.read_bytes())

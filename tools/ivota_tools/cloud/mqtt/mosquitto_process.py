@@ -182,7 +182,7 @@ class Broker:
                     running.close()
                     raise CloudError(
                         f"the broker that last ran in {self._folder} has not stopped within "
-                        f"{ENDING_S:.0f} s: stop this mosquitto, and start the cloud again"
+                        f"{ENDING_S:.0f} s: stop that mosquitto, and start the cloud again"
                     ) from None
                 time.sleep(0.05)
             else:
@@ -267,7 +267,7 @@ class Broker:
                     file.write(bytes(RESERVE))
         except OSError as error:
             path.unlink(missing_ok=True)
-            log.warning("cannot reserve space for messages: %s", error.strerror or error)
+            log.warning("cannot reserve disk space for MQTT messages: %s", error.strerror or error)
         return path
 
     def _refuse_taken_port(self, host: str) -> None:

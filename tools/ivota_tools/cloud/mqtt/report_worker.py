@@ -158,7 +158,7 @@ class Intake:
     def _worked(self) -> None:
         if self._trouble:
             seconds = time.monotonic() - self._trouble_since
-            log.warning("the database stores reports again after %.0f s", seconds)
+            log.warning("the database is storing reports again, after %.0f s", seconds)
         self._trouble = None
 
     def wake(self) -> None:

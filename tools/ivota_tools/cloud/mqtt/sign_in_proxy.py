@@ -223,7 +223,8 @@ class Front:
         name = user.partition(";")[0]
         if client_id != known.name.replace("/", "", 1) or name not in ("", client_id):
             raise Refused(
-                f"{known.name} used the client id {client_id!r} and the user name {name!r}",
+                f"{known.name} proved its identity by TLS, but used the client id {client_id!r} "
+                f"and the user name {name!r}",
                 BAD_PASSWORD,
             )
         link = known.name, known.mark

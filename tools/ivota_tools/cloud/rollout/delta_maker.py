@@ -70,7 +70,7 @@ class DeltaMaker:
                 if pairs:
                     self._make(pairs)
             except SQLAlchemyError as error:
-                log.warning("cannot look for deltas: %s", error)
+                log.warning("cannot determine which deltas to make: %s", error)
             except Exception:
                 log.exception("cannot make deltas")
 
@@ -130,7 +130,7 @@ class DeltaMaker:
                 "cannot store the delta from %s to %s: %s", base.version, whole.version, error
             )
             return
-        log.info("made a delta from %s to %s: %d of %d bytes",
+        log.info("made a delta from %s to %s: %d bytes instead of %d",
                  base.version, whole.version, len(data), whole.size)  # fmt: skip
 
 

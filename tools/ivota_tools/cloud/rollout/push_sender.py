@@ -81,7 +81,7 @@ def push_due(
     for version, names in pushed.items():
         # Writing a log line for each device of a fleet would take longer than the pushes.
         whom = ", ".join(names) if len(names) <= NAMED_MOST else f"{len(names)} devices"
-        log.info("push %s to %s", version, whom)
+        log.info("pushing %s to %s", version, whom)
     return outgoing
 
 
@@ -102,7 +102,7 @@ def push_to(session: Session, device: Device, now: float) -> Assignment | None:
                 return None
             _pushed(session, assignment, now)
             session.add(Push(at=now, assignment_id=assignment.id))
-            log.info("push %s to %s", assignment.firmware.version, device.name)
+            log.info("pushing %s to %s", assignment.firmware.version, device.name)
             return assignment
     return None
 

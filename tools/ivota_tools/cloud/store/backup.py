@@ -184,7 +184,7 @@ def _copy_files(source: Path, to: Path, progress: Begin) -> int:
     missing = [file for file in sorted(source.glob("*.bin")) if not (to / file.name).exists()]
     sizes = [file.stat().st_size for file in missing]
     total, before = max(sum(sizes), 1), 0
-    at = progress(f"copying {len(missing)} firmware files", total)
+    at = progress(f"copying {len(missing)} firmware file{'' if len(missing) == 1 else 's'}", total)
     for file, size in zip(missing, sizes, strict=True):
         shutil.copyfile(file, part)
         part.replace(to / file.name)

@@ -54,7 +54,10 @@ class Database:
             if isinstance(where, Path):
                 what = _sqlite_advice(said)
             else:
-                what = "check that the server is running, and check address, user and password"
+                what = (
+                    "check that the server is running, and that the address, the user and the "
+                    "password are correct"
+                )
             raise CloudError(
                 f"cannot open {self.name} as the cloud's database ({said}): {what}"
             ) from error

@@ -270,8 +270,8 @@ def _conflict(name: _Name, known: Firmware, difference: str) -> FirmwareError:
     return FirmwareError(
         409,
         f"{what} already exists with different contents (firmware {known.id}): {difference}. "
-        "Boards that run it would ignore this file. Upload the file as a new version or another "
-        "application",
+        "Boards that run it would ignore this file. Upload the file as a new version or for "
+        "another application",
     )
 
 

@@ -50,12 +50,12 @@ def copy(
     files = list(source.files())
     there = {each.sha256: each.size for each in to.files()}
     missing = [each for each in files if there.get(each.sha256) != each.size]
-    for each in _each(missing, progress, f"copying {len(missing)} firmware files"):
+    for each in _each(missing, progress, f"copying {_files(len(missing))}"):
         _copy_one(source, to, each.sha256, each.size)
     found = {each.sha256: each.size for each in to.files()} if missing else there
     if lost := [each for each in files if found.get(each.sha256) != each.size]:
-        raise CloudError(f"{to.name} lacks {len(lost)} files after the copy: try again")
-    for each in _each(files if verify else [], progress, f"comparing {len(files)} firmware files"):
+        raise CloudError(f"{to.name} lacks {_files(len(lost))} after the copy: try again")
+    for each in _each(files if verify else [], progress, f"comparing {_files(len(files))}"):
         _verify(to, each.sha256)
     return Copied(len(missing), len(files) - len(missing))
 
@@ -115,7 +115,7 @@ def check(url: str) -> int:
                 _verify(store, upload.sha256)
                 link = store.link(upload.sha256, 60) or ""
                 if _download(link) != data:
-                    raise StoreError("the signed URL returns different bytes")
+                    raise StoreError("the signed URL does not return the bytes that were stored")
             finally:
                 store.delete(upload.sha256)
         except FirmwareError as error:
@@ -123,6 +123,10 @@ def check(url: str) -> int:
         finally:
             store.stop()
     return len(link)
+
+
+def _files(count: int) -> str:
+    return f"{count} firmware file{'' if count == 1 else 's'}"
 
 
 def _download(link: str) -> bytes:

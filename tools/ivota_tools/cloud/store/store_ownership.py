@@ -65,10 +65,13 @@ def _expect_folder(database: Database, store: FileStore) -> None:
         time.sleep(0.1)
         mine = store.note(NAME)
     if mine != known and (missing or not hashes) and not is_new:
+        lacks = (
+            f": {store.name} lacks {len(missing)} of the database's {len(hashes)} firmware files"
+        )
         raise CloudError(
-            f"the database belongs to another data directory: {store.name} lacks {len(missing)} "
-            f"of its {len(hashes)} firmware files. Specify the right --data or --database. If "
-            f"that directory is lost, write {known} to {store.name}/{NAME}"
+            f"the database belongs to another data directory{lacks if hashes else ''}. Specify "
+            "the right --data or --database. If the directory to which the database belongs is "
+            f"lost, write {known} to {store.name}/{NAME}"
         )
     store.keep_note(NAME, known)
 
@@ -86,7 +89,8 @@ def _expect_prefix(database: Database, store: FileStore) -> None:
             "the right --database or --data"
         )
     if missing:  # the folder was emptied: reports do not need the firmware
-        log.error("%s lacks %d of %d firmware files", store.name, len(missing), len(hashes))
+        log.error("%s lacks %d of the database's %d firmware files",
+                  store.name, len(missing), len(hashes))  # fmt: skip
     store.keep_note(NAME, known)
 
 
@@ -125,5 +129,5 @@ def expect_current(database: Database) -> None:
 def _moved(name: str, to: str) -> CloudError:
     return CloudError(
         f"the fleet of {name} was moved to {to}: use --database with that database. (To return to "
-        "SQLite, take a backup from before the move, and restore it to another data directory)"
+        "SQLite, restore a backup made before the move, and specify another data directory)"
     )
