@@ -61,7 +61,8 @@ def _examine(file, version):
             facts = json.loads(file.read(stop - start))
             if facts["format"] != _FORMAT or facts["version"] != version:
                 raise ValueError(
-                    "wrong version %s or format %s" % (facts["version"], facts["format"])
+                    "it has version %s and format %s, not %s and %d"
+                    % (facts["version"], facts["format"], version, _FORMAT)
                 )
         elif name == b"ivota.json" and not folder:
             raise ValueError("it contains ivota.json twice")

@@ -112,7 +112,7 @@ def check(found):
             )
         # A dialect can have several topics, separated by line ends (aliyun).
         if set(b"+#\0") & set(topic.encode()) or not all(topic.split("\n")):
-            raise ConfigError("topics.%s must be a topic without + and #" % name)
+            raise ConfigError("topics.%s must be a topic without + or #" % name)
     return config
 
 

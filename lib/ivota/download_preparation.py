@@ -28,7 +28,7 @@ def step(job):
         return False
     stem = client.directory + "/" + firmware_folder.file_stem(push.version)
     if firmware_folder.stem_of(client.state.active or "") == stem:
-        raise OtaError(_FAILED, "the active firmware has this version")
+        raise OtaError(_FAILED, "the active firmware was installed as this version")
     target = firmware_folder.prepare(stem, push.size)
     checkpoint = once("json_file").load(target.checkpoint)
     if not (checkpoint and matches(checkpoint, push)):

@@ -35,7 +35,7 @@ def compare(kind, total, offset, size):
     if total and not total.isdigit():
         raise again("the response has an invalid length")
     if other and (page or not total) and total != b"%d" % size:
-        raise again("a web page instead of the firmware")
+        raise again("the response is a web page, not the file")
     if total and int(total) != size:
         raise another_size(total, size, offset or other)
 

@@ -76,7 +76,8 @@ def begin(client):
         # As in boot.py.
         rollback.roll_back(state, "the boot loader rolled back to the previous image")
     elif trial and "provisional" not in trial and trial["version"] != client.version:
-        rollback.roll_back(state, "the image reports version " + client.version, True)
+        why = "the image reports another version: " + client.version
+        rollback.roll_back(state, why, True)
         client.restart = True
         client.exit()
     ended = state.ended

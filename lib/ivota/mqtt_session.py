@@ -102,7 +102,7 @@ class Link:
             self._owner.log("info", "connected")
             self._owner.on_up()
         else:
-            raise OSError("packet %02x" % kind)
+            raise OSError("unexpected packet %02x" % kind)
 
     def _deliver(self, topic, payload):
         """Pass a message on to the owner; umqtt calls this in `check_msg`."""

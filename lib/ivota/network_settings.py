@@ -120,7 +120,7 @@ def _ppp(ppp, error):
         raise error("ppp.auth must be one of pap, chap")
     for text in ppp["commands"] + [ppp["number"], ppp["apn"] or "-"]:
         if type(text) is not str or not text or min(text.encode()) < 32:
-            raise error("ppp.commands, ppp.number and ppp.apn must be one-line strings")
+            raise error("ppp.number, ppp.apn and each of ppp.commands must be a one-line string")
     if '"' in (ppp["apn"] or ""):
         raise error("ppp.apn must be a name without quotation marks")
 

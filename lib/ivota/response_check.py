@@ -112,7 +112,8 @@ def _range(value, offset):
         or not (first.isdigit() and last.isdigit() and (total == b"*" or total.isdigit()))
         or not int(first) <= offset <= int(last)
     ):
-        raise again("206 with range '%s', requested %d-" % (value.decode()[:40], offset))
+        value = value.decode()[:40]
+        raise again("HTTP 206 has range '%s', but %d- was requested" % (value, offset))
     return int(first), total
 
 

@@ -33,11 +33,11 @@ def parts(firmware):
     with opened(firmware) as file:
         footer = read(file, at, _FOOTER) if at >= 0 else b""
         if footer[4:] != b"IVOTASIG":
-            raise refusal(firmware, "it is not signed")
+            raise refusal(firmware, "the file is not signed")
         length = footer[0] | footer[1] << 8
         at -= _SIGNATURE + length
         if footer[2] | footer[3] << 8 != _SIGNATURE or not 0 < length <= _HEADER or at < 0:
-            raise refusal(firmware, "its signature block is damaged")
+            raise refusal(firmware, "the signature block is damaged")
         firmware.payload_size = at
         return read(file, at, length), int.from_bytes(read(file, at + length, _SIGNATURE), "big")
 

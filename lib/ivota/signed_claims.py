@@ -50,7 +50,7 @@ def examine(firmware, header, target, confirmed):
         kinds = once("firmware_kind")
         head = signature_footer.read(file, 0, min(firmware.payload_size, kinds.HEAD))
         if claims["kind"] != kinds.kind_of(head):
-            raise signature_footer.refusal(firmware, "the payload has an unknown kind")
+            raise signature_footer.refusal(firmware, "the payload is not of the signed kind")
     firmware.sequence = claims["sequence"]
     firmware.kind = claims["kind"]
 

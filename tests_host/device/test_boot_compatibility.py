@@ -103,7 +103,7 @@ def test_with_keys_nothing_is_looked_at_before_the_signature():
         board.start(keys=[board.path + "/owner"])
         board.push()
         board.spin(60, lambda: board.finals())
-        assert board.finals()[0][2].startswith("signature: it is not signed")
+        assert board.finals()[0][2].startswith("signature: the file is not signed")
         assert board.fetched() == len(board.data)
 
 

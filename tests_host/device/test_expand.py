@@ -137,7 +137,9 @@ def test_the_patch_stays_until_the_result_is_confirmed():
         board.client(version="0.0")
         board.push()
         board.spin(2)
-        assert board.finals() == [("fail", "-5", "the active firmware has this version")]
+        assert board.finals() == [
+            ("fail", "-5", "the active firmware was installed as this version")
+        ]
         assert read_file(board.path + "/fw/0.2.new") == RESULT
 
 
@@ -159,7 +161,7 @@ def test_what_was_squeezed_by_zlib():
     )
     assert len(squeezed) < len(text) // 10
     with Board(patch(b"", text, stream=squeezed, version="")) as board:
-        board.refused("not a bundle or an image, and on_firmware is not set", reject=False)
+        board.refused("neither a bundle nor an image, and on_firmware is not set", reject=False)
         assert "expanded" in board.events()
 
 
@@ -178,7 +180,7 @@ def test_a_patch_is_not_looked_into_before_its_signature():
         write_file(board.path + "/owner", KEYS["owner"])
         config = {"keys": [board.path + "/owner"]}
         with patched(patcher, step=None):
-            board.refused("signature: it is not signed", config=config)
+            board.refused("signature: the file is not signed", config=config)
         assert "expand" not in board.events()
 
 

@@ -217,11 +217,11 @@ def test_an_image_that_says_it_is_another_version_goes_back_and_is_refused():
         assert board.made.restart
         board.boot()
         board.spin(1)
-        assert board.finals() == [("fail", "-5", "the image reports version 0.1")]
+        assert board.finals() == [("fail", "-5", "the image reports another version: 0.1")]
         board.clear()
         board.push()
         board.spin(1)
-        assert board.finals() == [("fail", "-5", "the image reports version 0.1")]
+        assert board.finals() == [("fail", "-5", "the image reports another version: 0.1")]
         assert len(board.requests) == 1
 
 
@@ -381,7 +381,7 @@ def test_a_board_without_slots_takes_a_file():
         board.push()
         board.spin(30, lambda: board.finals())
         assert [offset for _, offset, _ in board.requests] == [0, 1]
-        assert board.finals()[0][2].startswith("not a bundle or an image")
+        assert board.finals()[0][2].startswith("neither a bundle nor an image")
 
 
 def test_a_single_slot_beside_a_factory_image_takes_one():

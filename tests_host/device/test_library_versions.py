@@ -257,7 +257,10 @@ ANSWERS = (
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
         "the server's file has 5 bytes, but the push says 200",
     ),
-    (_lines(b"Content-Range: bytes 100-199"), "206 with range 'bytes 100-199', requested 100-"),
+    (
+        _lines(b"Content-Range: bytes 100-199"),
+        "HTTP 206 has range 'bytes 100-199', but 100- was requested",
+    ),
     (b"HTTP/1.1 twohundred\r\n\r\n", "the response is not HTTP"),
     (b"SSH-2.0-OpenSSH\r\n", "the response is not HTTP"),
     (b"\x15\x03\x01\0\x02\x02\x50", "the server closed the connection early"),

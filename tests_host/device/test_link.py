@@ -306,7 +306,7 @@ def test_a_packet_that_was_not_asked_for_ends_the_session():
         network.sock.out += frame(0x50, b"\0\x01\x01")  # otherwise as a SUBACK
         settle(link)
         assert not link.up and link.owner.ups == 1
-        assert "packet 50" in link.log.lines[-1]
+        assert "unexpected packet 50" in link.log.lines[-1]
 
 
 def test_a_suback_that_never_comes_ends_the_session():

@@ -114,7 +114,7 @@ def test_nothing_is_called_damaged_that_was_not_signed():
     for data in (payload(), payload(b"\xd2\xcd\x31"), payload(b"\xe9"), b"x"):
         with Board(data) as board:
             board.start(on_firmware=board)
-            board.refused("signature: it is not signed")
+            board.refused("signature: the file is not signed")
 
 
 def test_flash_that_fails_is_no_verdict():
@@ -184,8 +184,8 @@ def test_of_a_refused_image_nothing_can_be_started():
     good = firmware("image")
     for data, why in (
         (flipped(good, SIZE - 1), ANOTHER_PAYLOAD),
-        (good[:SIZE], "signature: it is not signed"),
-        (firmware("an image as a bundle"), "signature: the payload has an unknown kind"),
+        (good[:SIZE], "signature: the file is not signed"),
+        (firmware("an image as a bundle"), "signature: the payload is not of the signed kind"),
     ):
         with Board(data, FakeEsp32(20)) as board:
             client = board.start()

@@ -422,7 +422,7 @@ def test_no_reason_makes_a_state_too_long_to_be_read():
         world.spin(5)
         again = load(world.path + "/state.json")
         assert (again.active, again.sequence) == ("/a.bin", 7)
-        assert "the bundle can't be used: wrong version xxx" in again.outbox
+        assert "the bundle can't be used: it has version xxx" in again.outbox
 
 
 def test_no_message_of_an_application_makes_a_state_too_long_to_be_read():

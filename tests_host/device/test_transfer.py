@@ -138,7 +138,7 @@ def test_206_from_elsewhere():
     ):
         error = refusal(part(10, Content_Range=value), 10)
         assert error.code == TIMED_OUT and error.again, value
-        assert error.message == "206 with range '%s', requested 10-" % (value or "")
+        assert error.message == "HTTP 206 has range '%s', but 10- was requested" % (value or "")
 
 
 def test_another_total_is_a_mismatch():

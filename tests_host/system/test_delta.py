@@ -95,12 +95,12 @@ def test_what_runs_was_signed_and_not_only_the_patch(
     good = make("0.3", 5)
     payload = split(good)[0]
     for result, why in (
-        (payload, "it is not signed"),
+        (payload, "the file is not signed"),
         (make("0.3", 5, key="thief"), "not signed by a trusted key"),
         (make("0.3", 5, target="kettle"), "it is for target kettle"),
         (make("0.4", 5), "it is for version 0.4"),
         (changed(good, 5000), "the payload does not match the signed SHA-256"),
-        (make.signer(5).sign(payload, "0.3", "patch"), "the payload has an unknown kind"),
+        (make.signer(5).sign(payload, "0.3", "patch"), "the payload is not of the signed kind"),
     ):
         small = make.signer(5).sign(delta(base, result, "0.2"), "0.3", "patch")
         state, message = end(it, "0.3", small)
@@ -108,9 +108,9 @@ def test_what_runs_was_signed_and_not_only_the_patch(
         assert it.board.listdir("/firmware") == ["0.2.bin"]
     small = delta(base, good, "0.2")
     for data, why in (
-        (small, "it is not signed"),
+        (small, "the file is not signed"),
         (make.signer(5, "thief").sign(small, "0.3", "patch"), "not signed by a trusted key"),
-        (make.signer(5).sign(small, "0.3", "bundle"), "the payload has an unknown kind"),
+        (make.signer(5).sign(small, "0.3", "bundle"), "the payload is not of the signed kind"),
     ):
         lines = len(it.board.log)
         assert end(it, "0.3", data)[1].startswith(f"signature: {why}")

@@ -188,7 +188,7 @@ REFUSALS: dict[str, tuple[Callable[[Make], bytes], str]] = {
     ),
     "another kind": (
         lambda make: make.signer(5).sign(make("0.2"), "0.2", "esp32-image"),
-        "unknown kind",
+        "not of the signed kind",
     ),
 }
 
@@ -394,7 +394,7 @@ def test_an_image_is_booted_only_when_signed(
         (image, "not signed"),
         (make.signer(5, "thief").sign(image, "0.2", "esp32-image"), "not signed by a trusted key"),
         (changed(good, 100_000), "does not match the signed SHA-256"),
-        (make.signer(5).sign(image, "0.2", "bundle"), "unknown kind"),
+        (make.signer(5).sign(image, "0.2", "bundle"), "not of the signed kind"),
     ):
         it.refuses("0.2", data, why)
         assert flash.slot("ota_1")[:BLOCK] == b"\xff" * BLOCK
