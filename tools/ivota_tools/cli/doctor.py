@@ -87,24 +87,26 @@ def _installed() -> Iterator[Finding]:
         yield Finding("broker", GOOD, broker or f"mosquitto in {cached}")
     else:
         advice = "install mosquitto, or use --broker; otherwise `ivota cloud` downloads it once"
-        yield Finding("broker", NOTE, "no mosquitto", advice)
+        yield Finding("broker", NOTE, "mosquitto is not installed", advice)
     has_driver = importlib.util.find_spec("psycopg") is not None
     if os.environ.get("IVOTA_DATABASE") and not has_driver:
-        yield Finding("PostgreSQL", BAD, "no driver", "pip install 'psycopg[binary]'")
+        yield Finding(
+            "PostgreSQL", BAD, "the driver is not installed", "pip install 'psycopg[binary]'"
+        )
     elif has_driver and not shutil.which("pg_dump"):
         advice = "install postgresql-client if the cloud uses PostgreSQL"
         yield Finding(
             "PostgreSQL", NOTE, "the driver is installed, but pg_dump (for backups) is not", advice
         )
     else:
-        yield Finding("PostgreSQL", GOOD, "a driver" if has_driver else "not used")
+        yield Finding("PostgreSQL", GOOD, "the driver is installed" if has_driver else "not used")
     if url := os.environ.get("IVOTA_STORE"):
         yield from _store(url)
 
 
 def _store(url: str) -> Iterator[Finding]:
     if importlib.util.find_spec("boto3") is None:
-        yield Finding("object store", BAD, "no library", "pip install boto3")
+        yield Finding("object store", BAD, "boto3 is not installed", "pip install boto3")
         return
     from ..cloud import CloudError
     from ..cloud.store import store_copy
@@ -121,7 +123,9 @@ def _store(url: str) -> Iterator[Finding]:
 def _data(folder: Path) -> Iterator[Finding]:
     there = next(each for each in (folder, *folder.parents) if each.exists())
     if not os.access(there, os.W_OK):
-        yield Finding("data directory", BAD, f"{folder} is not writable", "choose another: --data")
+        yield Finding(
+            "data directory", BAD, f"{folder} is not writable", "choose another one with --data"
+        )
         return
     free = shutil.disk_usage(there).free
     found = f"{folder}, {free / (1 << 30):,.1f} GiB free"
@@ -143,7 +147,7 @@ def _cloud() -> Iterator[Finding]:
 
 def _health(where: str, problem: str | None) -> Finding:
     if problem is None:
-        return Finding("cloud", GOOD, f"{where} stores reports")
+        return Finding("cloud", GOOD, f"{where} is storing reports")
     return Finding("cloud", BAD, f"{where}: {problem}", BROKEN)
 
 

@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 def running(url: str, cloud: Json) -> Iterator[Finding]:
     """Check the state that the cloud at `url` reports, and whether its public URL answers."""
     if cloud["ok"]:
-        does = "is on standby" if cloud["standby"] else "stores reports"
+        does = "is on standby" if cloud["standby"] else "is storing reports"
         yield Finding("cloud", GOOD, f"{url} {does}, version {cloud['version']}")
     else:
         yield Finding("cloud", BAD, f"{url}: {cloud['problem']}", BROKEN)

@@ -138,7 +138,7 @@ def sure(question: str, yes: bool, done: str = "changed") -> None:
 
 
 def ask_secret(what: str, variable: str, new: bool, empty: bool = False) -> str:
-    """Return a secret from the environment, or prompt for it: twice if it is new.
+    """Return a secret from the environment, or prompt for `what`: twice if it is new.
 
     `empty` accepts no secret at all.
     """
@@ -146,15 +146,15 @@ def ask_secret(what: str, variable: str, new: bool, empty: bool = False) -> str:
     if given is not None:
         return given
     try:
-        default = "" if empty else None
+        default, prompt = "" if empty else None, what[0].upper() + what[1:]
         with warnings.catch_warnings():
             # Without a terminal, there is no echo to warn of.
             warnings.simplefilter("ignore", getpass.GetPassWarning)
-            return str(typer.prompt(what, default, True, new, show_default=False, err=True))
+            return str(typer.prompt(prompt, default, True, new, show_default=False, err=True))
     except typer.Abort:
-        fail(f"no {what.lower()} given: run the command in a terminal, or set {variable}")
+        fail(f"no {what} given: run the command in a terminal, or set {variable}")
 
 
 def ask_passphrase(new: bool = False) -> str:
     """Return the passphrase of a private key."""
-    return ask_secret("Passphrase", "IVOTA_PASSPHRASE", new)
+    return ask_secret("passphrase", "IVOTA_PASSPHRASE", new)

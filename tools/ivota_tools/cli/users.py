@@ -78,4 +78,4 @@ def _found(client: Client, name: str) -> Json:
 
 
 def _password() -> str:
-    return ask_secret("Password", "IVOTA_PASSWORD", new=True)
+    return ask_secret("password", "IVOTA_PASSWORD", new=True)
