@@ -307,7 +307,10 @@ def test_the_cloud_fills_a_channel_with_what_the_owner_has_signed(
         client.upload(patch)
         plain = client.upload(firmware("0.4"))["firmware"]
         foreign = client.upload(signed(firmware("0.5"), keys.thief, 5))["firmware"]
-        for bad, why in ((plain, "it is not signed"), (foreign, "not signed by a trusted key")):
+        for bad, why in (
+            (plain, "the firmware is not signed"),
+            (foreign, "not signed by a trusted key"),
+        ):
             with pytest.raises(ApiError, match=why):
                 client.offer_in_channel("HOME", bad["id"])
         assert get(filling).status_code == 404

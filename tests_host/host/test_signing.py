@@ -285,9 +285,12 @@ def test_a_payload_that_was_not_signed_is_no_release(app, tmp_path, owner):
     with pytest.raises(ReleaseError, match="does not match the signed SHA-256"):
         release.inspect(made.path)
     archive = bundle.build({"app.mpy": b"M"}, "a", "1")
-    for version, kind in (("2", "bundle"), ("1", "other")):
+    for version, kind, why in (
+        ("2", "bundle", "but is signed as '2'"),
+        ("1", "other", "of kind bundle, but is signed as"),
+    ):
         made.path.write_bytes(Signer(owner, 5).sign(archive, version, kind))
-        with pytest.raises(ReleaseError, match="signed"):
+        with pytest.raises(ReleaseError, match=why):
             release.inspect(made.path)
 
 

@@ -66,7 +66,8 @@ def check_version(version: str) -> list[str]:
     """Return warnings about a version. Raises ReleaseError if the protocol forbids it."""
     if not 1 <= len(version) <= VERSION_MOST:
         raise ReleaseError(
-            f"a version must have 1 to {VERSION_MOST} characters, {version!r} has {len(version)}"
+            f"a version must have 1 to {VERSION_MOST} characters, "
+            f"but {version!r} has {len(version)}"
         )
     if not version.isprintable() or version != version.strip():
         raise ReleaseError(

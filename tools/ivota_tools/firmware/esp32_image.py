@@ -116,7 +116,9 @@ def application_in(data: bytes | memoryview) -> tuple[int, Image] | None:
                 if image:
                     return offset - start, image
         if offsets:
-            raise ReleaseError("it is an image of the whole flash, but contains no application")
+            raise ReleaseError(
+                "the file is an image of the whole flash, but contains no application"
+            )
     return None
 
 

@@ -167,11 +167,12 @@ def verify(data: bytes, keys: Sequence[PublicKey]) -> Trailer:
     """Verify that one of the keys signed a firmware; return its trailer. Raises ReleaseError."""
     payload, trailer = split(data)
     if trailer is None:
-        raise ReleaseError("it is not signed")
+        raise ReleaseError("the firmware is not signed")
     if not any(key.signed(trailer.signed, trailer.signature) for key in keys):
         known = ", ".join(key.id for key in keys)
         raise ReleaseError(
-            f"it names the key {trailer.header.key}, but is not signed by a trusted key ({known})"
+            f"the firmware names the key {trailer.header.key}, "
+            f"but is not signed by a trusted key ({known})"
         )
     if not fits(payload, trailer):
         raise ReleaseError("the payload does not match the signed SHA-256")

@@ -339,7 +339,7 @@ class Board:
         death = next((each for each in settled if each), None)
         if death:
             self.deaths.append(death)
-            self._line(f"sim: power cut in {death}")
+            self._line(f"sim: power cut in {death.words}")
         if self._stopping and not death:
             self._line("sim: stopped")
             return 0

@@ -66,6 +66,13 @@ class Death:
     size: int
     tear: str  # "part", "random", or "" if it died before the operation
 
+    @property
+    def words(self) -> str:
+        """For example `operation 12, half done: erase at block 3, offset 0`."""
+        half = ", half done" if self.tear else ""
+        place = f"block {self.block}, offset {self.offset}"
+        return f"operation {self.operation}{half}: {self.on} at {place}"
+
 
 class Flash:
     """The image file `path`; next to it a state file with counters and the armed fault.

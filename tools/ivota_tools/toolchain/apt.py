@@ -124,5 +124,10 @@ def _checked(command: Sequence[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         complaints = [line for line in done.stderr.splitlines() if line.startswith("E:")]
-        raise AptError((complaints or [done.stderr.strip() or f"exit code {done.returncode}"])[0])
+        raise AptError(
+            (
+                complaints
+                or [done.stderr.strip() or f"{command[0]} failed with exit code {done.returncode}"]
+            )[0]
+        )
     return done.stdout

@@ -51,7 +51,7 @@ def _fetch_module(new: Path, requirement: str, path: str, sha256: str) -> None:
             file = archive.extractfile(names[0]) if names else None
             source = file.read() if file else b""
     if hashlib.sha256(source).hexdigest() != sha256:
-        raise ToolchainError(f"{requirement}: the file has an unexpected checksum")
+        raise ToolchainError(f"{requirement}: {path} in the archive has an unexpected checksum")
     place = new / path
     place.parent.mkdir(exist_ok=True)
     place.write_bytes(source)

@@ -29,7 +29,7 @@ _SPARE = 1024  # bytes of a stream beyond twice its result; valid records never 
 def read(data: bytes) -> Patch:
     """Parse the header of a patch. Raises PatchError."""
     if len(data) < HEADER.size or data[:8] != MAGIC:
-        raise PatchError("it is not a patch")
+        raise PatchError("the file is not a patch")
     fields = HEADER.unpack_from(data)
     version, kind, window, length, base_size, base_md5 = fields[1:7]
     result_size, result_sha256, result_md5 = fields[7:]
@@ -130,7 +130,7 @@ def records(data: bytes) -> Iterator[Record]:
     while made < patch.result_size:
         n = take(1)[0]
         if not 0 < n <= GROUP:
-            raise PatchError("a group of records is damaged")
+            raise PatchError("a group of records in the patch is damaged")
         heads = struct.unpack(f"<{n}H{n}H{n}i{n}B", take(9 * n))
         columns = (heads[k * n : k * n + n] for k in range(4))
         for copy, insert, move, changed in zip(*columns, strict=True):

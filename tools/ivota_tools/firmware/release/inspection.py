@@ -90,12 +90,12 @@ def check_usable(made: Release) -> None:
         with made.path.open("rb") as file:
             head = file.read(8)
         what = next(name for start, name in _COMPRESSED.items() if head.startswith(start))
-        raise ReleaseError(f"it is {what}: unpack it and use the firmware inside")
+        raise ReleaseError(f"the file is {what}: unpack it and use the firmware inside")
     if made.kind == "esp32-flash":
         raise ReleaseError(
-            "it is an image of the whole flash, with boot loader and partition table, but an "
-            "update needs only the application: use micropython.bin from your own build, or let "
-            "`ivota release` extract it"
+            "the file is an image of the whole flash, with boot loader and partition table, but "
+            "an update needs only the application: use micropython.bin from your own build, or "
+            "let `ivota release` extract it"
         )
     if any(file.path == "config.json" for file in made.files):
         payload = split(mapped(made.path))[0]
@@ -109,8 +109,8 @@ def warnings(made: Release) -> list[str]:
     """Return warnings about a firmware."""
     if made.kind == "esp32-image" and not made.image:
         return [
-            "it starts like an ESP32 image but has no application description: a board would "
-            "reject it"
+            "this file starts like an ESP32 image but has no application description: a board "
+            "would reject it"
         ]
     if made.kind == "other":
         return [
@@ -146,8 +146,12 @@ def inspect(path: Path) -> Release:
         except PatchError as error:
             raise ReleaseError(str(error)) from None
     if trailer and signed:
-        if not fits(payload, trailer) or signed.kind != kind:
+        if not fits(payload, trailer):
             raise ReleaseError("the payload does not match the signed SHA-256")
+        if signed.kind != kind:
+            raise ReleaseError(
+                f"the payload is of kind {kind}, but is signed as of kind {signed.kind}"
+            )
         if version not in (None, signed.version):
             raise ReleaseError(
                 f"the bundle has version {version!r}, but is signed as {signed.version!r}"
