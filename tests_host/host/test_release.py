@@ -131,7 +131,7 @@ def test_without_the_updater_a_bundle_names_the_oldest_that_starts_it(app, tmp_p
     assert made.updater_min == "0.1.0"
     assert release.pack(app, "0.2", out=tmp_path / "y.bin").updater_min is None
     for junk in ("", "x", "1.", "0.1.0-rc1", "1.2.3.4", "9" * 10):
-        with pytest.raises(ReleaseError, match="updater's version consists of numbers"):
+        with pytest.raises(ReleaseError, match="updater's version must consist of numbers"):
             release.pack(app, "0.2", out=tmp_path / "z.bin", updater_min=junk)
     (app / "lib" / "ivota").mkdir(parents=True)
     (app / "lib" / "ivota" / "mine.py").write_text("")
