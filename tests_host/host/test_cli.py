@@ -289,7 +289,7 @@ def test_a_release_for_boards_that_keep_their_updater(app, tmp_path):
         found = json.loads(quick("inspect", path, "--json").stdout)
         assert found["updater_min"] == least
         assert not any(file["path"].startswith("lib/") for file in found["files"])
-    assert "consists of numbers" in quick(*keep, "--updater-min", "x", code=1).stderr
+    assert "must consist of numbers" in quick(*keep, "--updater-min", "x", code=1).stderr
     assert "needs a folder" in quick("release", path, "--updater", "keep", code=1).stderr
     kept = quick("release", app, "--version", "1", "--updater-min", "1", code=1).stderr
     assert "needs --updater keep" in kept

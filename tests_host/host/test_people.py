@@ -237,7 +237,7 @@ def test_users_of_a_real_provider(tmp_path):
             alice = user(cloud, "alice@example.org")
             with cloud.database.writing() as session:
                 found = session.get(User, alice.id)
-                with pytest.raises(users.UserError, match="no password here"):
+                with pytest.raises(users.UserError, match="the identity provider manages alice"):
                     users.set_password(session, found, PASSWORD, "test")
                 with pytest.raises(users.UserError, match="the identity provider.s groups"):
                     users.set_role(session, found, "admin", "test")
