@@ -50,7 +50,7 @@ def _network(config, error):
     there = [name for name in ("wifi", "lan", "ppp") if config[name] is not None]
     if network is None:
         if len(there) > 1:
-            raise error("network is missing: it selects one of %s" % ", ".join(there))
+            raise error("network is missing: set it to one of %s" % ", ".join(there))
         return there[0] if there else None
     if network not in ("wifi", "lan", "ppp", "own"):
         raise error("network must be one of wifi, lan, ppp, own")

@@ -87,7 +87,7 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path, file):
         ('keep_audit = "soon"', "--keep-audit: 'soon' is not a valid duration"),
         ('tls_cert = "x"', "--tls-cert and --tls-key must be used together"),
         ('tls_cert = "x"\ntls_key = "y"', "cannot read x"),
-        ('token_file = "/none"', "--token-file cannot be read from /none"),
+        ('token_file = "/none"', "--token-file: cannot read /none"),
         ('host = "0.0.0.0"', "to specify the address"),
         ("psk_port = 1", "--psk-port needs --sign-in"),
     ],

@@ -185,9 +185,9 @@ def _secret(file: Path, what: str) -> str:
     try:
         found = file.read_text().removesuffix("\n").removesuffix("\r")
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{what} cannot be read from {file} ({error})") from None
+        raise OptionError(f"{what}: cannot read {file} ({error})") from None
     if not found:
-        raise OptionError(f"{what} cannot be read from {file} (the file is empty)")
+        raise OptionError(f"{what}: {file} is empty")
     return found
 
 

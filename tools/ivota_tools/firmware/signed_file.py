@@ -93,7 +93,11 @@ class Signer:
             payload = size - len(header) - SIGNATURE_SIZE - _FOOTER.size
             if len(str(payload)) == digits and payload >= 0:
                 return payload
-        raise ReleaseError(f"a signed file cannot have exactly {size} bytes: use one byte more")
+        if payload < 0:
+            raise ReleaseError(
+                f"cannot pad a signed file to {size} bytes: the signature alone is larger"
+            )
+        raise ReleaseError(f"cannot pad a signed file to exactly {size} bytes: use one byte more")
 
     def _header(self, size: int, sha256: str, version: str, kind: str) -> bytes:
         return SignedHeader(

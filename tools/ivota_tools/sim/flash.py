@@ -245,8 +245,8 @@ class Flash:
         if not words["violation"]:
             return None
         return (
-            f"block {words['block']}, offset {words['offset']}: {words['size']} bytes programmed "
-            f"that were not erased (after {words['operations']} operations)"
+            f"block {words['block']}, offset {words['offset']}: {words['size']} bytes were "
+            f"programmed without an erase (after {words['operations']} operations)"
         )
 
     def settle(self) -> Death | None:

@@ -82,7 +82,10 @@ def _read(session: Session, warned: set[str]) -> list[Interval]:
             terms = device_query.parse(group.query)
         except device_query.QueryError as error:  # of an older version's syntax
             if group.name not in warned:
-                log.warning("group %s has no effect on report intervals: %s", group.name, error)
+                log.warning(
+                    "ignoring the report interval of group %s, whose query is not valid: %s",
+                    group.name, error,
+                )  # fmt: skip
             warned.add(group.name)
             continue
         found.append(Interval(group.name, group.report_interval_s or 0, terms))
