@@ -145,7 +145,7 @@ ATTACKS: dict[str, tuple[Callable[[Published], None], str]] = {
     ),
     "truncated index": (
         _changed(lambda it, index: index.signed(it.key)[:700]),
-        "the channel's index is incomplete",
+        "the channel's index is truncated or invalid",
     ),
     "index that is too long": (
         _changed(lambda it, index: index.signed(it.key) + b" " * 4096),
@@ -153,7 +153,7 @@ ATTACKS: dict[str, tuple[Callable[[Published], None], str]] = {
     ),
     "a page in place of the index": (
         _changed(lambda it, index: b"<html>sign in</html>" * 20),
-        "the channel's index is incomplete",
+        "the channel's index is truncated or invalid",
     ),
     "downgrade": (_downgrade, ""),
     "downgrade under a high sequence": (_downgrade_hidden, "failed code=-5"),
