@@ -262,5 +262,5 @@ def test_an_image_is_refused_clearly():
 def test_anything_else_without_a_callback():
     for data in (b"motor firmware", b"", b"iv"):
         with Setup(data) as setup:
-            with raises(OtaError, "callback"):
+            with raises(OtaError, "on_firmware is not set"):
                 setup.check()
