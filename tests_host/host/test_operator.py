@@ -63,8 +63,8 @@ def test_nothing_is_lost_by_leaving_something_out(console):
     assert "query is empty" in console.ivota("group", "set", "all", "", code=1)
 
     console.api.tag(number, ["beta"])
-    for field, words in (("query", "query is empty"), ("stop", "or never"), ("least", "value"),
-                         ("timeout", "or never"), ("soak", "value"), ("success", "value"),
+    for field, words in (("query", "query is empty"), ("stop", "or “never”"), ("least", "value"),
+                         ("timeout", "or “never”"), ("soak", "value"), ("success", "value"),
                          ("start", "when the campaign starts")):  # fmt: skip
         given = form(console, firmware, **{field: ""})
         assert words in console.page.send("/campaigns/new", 422, **given), field
