@@ -56,7 +56,7 @@ def _examine(state, firmware):
     if kind == "esp32-image":
         raise OtaError(_FAILED, "this board has no slot for an ESP32 image")
     if kind != "bundle":
-        raise OtaError(_FAILED, "neither a bundle nor an image, and on_firmware is not set")
+        raise OtaError(_FAILED, "neither bundle nor image, and on_firmware is not set")
     yield from once("bundle_check").examine(firmware.path, firmware.version)
 
 

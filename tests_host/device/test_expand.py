@@ -161,7 +161,7 @@ def test_what_was_squeezed_by_zlib():
     )
     assert len(squeezed) < len(text) // 10
     with Board(patch(b"", text, stream=squeezed, version="")) as board:
-        board.refused("neither a bundle nor an image, and on_firmware is not set", reject=False)
+        board.refused("neither bundle nor image, and on_firmware is not set", reject=False)
         assert "expanded" in board.events()
 
 

@@ -381,7 +381,7 @@ def test_a_board_without_slots_takes_a_file():
         board.push()
         board.spin(30, lambda: board.finals())
         assert [offset for _, offset, _ in board.requests] == [0, 1]
-        assert board.finals()[0][2].startswith("neither a bundle nor an image")
+        assert board.finals()[0][2].startswith("neither bundle nor image")
 
 
 def test_a_single_slot_beside_a_factory_image_takes_one():

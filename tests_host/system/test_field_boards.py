@@ -69,7 +69,7 @@ def test_boot_files_of_each_release_start_what_is_released_today(
     foreign = romfs.build({bundle.FACTS: facts, "app.py": IDLE.encode()}) + bytes(300_000)
     push("0.4", foreign)
     failure = wire.wait_state("fail", after=said).json["report"]["progress"]
-    assert "it has format 99, but the boot files of this board start" in failure["result_msg"]
+    assert "it has format 99, but this board's boot files support" in failure["result_msg"]
     board.stop()
     state = json.loads(board.read("/ivota-state.json"))
     assert state["later"] == later
